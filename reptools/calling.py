@@ -1,0 +1,223 @@
+"""From what a user passes to a labelled result: the one road every metric call takes.
+
+read inputs -> line up stimuli -> fix folds and seed -> bare slabs (checked, prepared) -> kernel
+-> put labels and provenance on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from reptools import labels, rdms
+from reptools.errors import FeatureError, ParameterError, naming, some, warn
+from reptools.labels import UNIT, Index, Side
+from reptools.parameters import bind
+from reptools.record import INPUTS, Context, Metric
+from reptools.results import Stack, finish, outer_coords
+from reptools.slabs import Slabs, placing
+from reptools.statistics.design import Feature
+from reptools.statistics.folds import Sampling
+
+
+def evaluate(record: Metric, args: Sequence[Any], options: Mapping[str, Any]) -> xr.DataArray:
+    """Call a metric on user input. Raises what the metric and its inputs raise, named."""
+    with naming(record.name):
+        expected = INPUTS[record.kind]
+        if len(args) != len(expected):
+            raise ParameterError(
+                f"it takes {len(expected)} inputs ({', '.join(expected)}), got {len(args)}. "
+                "Options are passed by name."
+            )
+        bound = bind(record.parameters, options)
+        if record.kind == "pair":
+            x, y = (labels.as_side(a, n) for a, n in zip(args, expected, strict=True))
+            return _one_cell(grid(record, {"x": x}, {"y": y}, bound))
+        if record.kind == "rdms":
+            a, b = (rdms.as_rdm_side(v, n) for v, n in zip(args, expected, strict=True))
+            return _one_cell(grid(record, {"a": a}, {"b": b}, bound))
+        if record.kind == "single":
+            return _over_x(record, labels.as_side(args[0]), None, bound)
+        return _feature_call(record, args[0], args[1], bound)
+
+
+def _one_cell(result: xr.DataArray) -> xr.DataArray:
+    """A grid of one pair without its axes; what was counted per layer becomes an attribute."""
+    counts = {str(name): int(c[0]) for name, c in result.coords.items() if str(name)[:2] == "n_"}
+    cell = result.isel(x=0, y=0).drop_vars(["x", "y", *counts])
+    cell.attrs |= counts
+    return cell
+
+
+def _feature_call(record: Metric, x: Any, target: Any, bound: Mapping[str, Any]) -> xr.DataArray:
+    side = labels.as_side(x)
+    if record.iterative:
+        side = labels.sort_by_label(side)
+    result = _over_x(record, side, labels.as_features(target, side), bound)
+    single = not isinstance(target, (xr.Dataset, xr.DataTree, Mapping))
+    return result.isel(feature=0) if single else result
+
+
+# --- one side, with or without features ---------------------------------------------------------
+
+
+def _over_x(
+    record: Metric, side: Side, features: list[Feature] | None, bound: Mapping[str, Any]
+) -> xr.DataArray:
+    """Evaluate at every outer position of one side and stack."""
+    context = make_context(record, side, bound)
+    slabs = Slabs(record, bound)
+    present = _present(record, features)
+    core = {} if features is None else {"feature": len(features)}
+    if record.per_unit:
+        core[UNIT] = side.n_units
+    stack = Stack({**side.outer, **core})
+    for index in side.indices():
+        x = slabs.take(side, index)
+        if x is None:
+            continue
+        with placing(side, index):
+            summary = record.prepare_side(x, bound, context)
+            inputs = [summary] if features is None else [summary, [features[i] for i in present]]
+            score = record.score(*inputs, bound=bound, context=context)
+        stack.put(index, score, rows=None if features is None else present)
+    slabs.warn()
+    coords = {**outer_coords([side]), **(side.unit_coords() if record.per_unit else {})}
+    if features is not None:
+        coords["feature"] = [feature.name for feature in features]
+    attrs = {"n_units": side.n_units, "n_dead_units": slabs.most_dead(side.name)}
+    return finish(record, stack, coords, bound, context, [side], attrs)
+
+
+def _present(record: Metric, features: list[Feature] | None) -> list[int]:
+    """Features that vary; a constant one is named and its score is missing, never 0 or 1."""
+    if features is None:
+        return []
+    constant = [feature.name for feature in features if feature.constant]
+    if len(constant) == len(features):
+        raise FeatureError(f"constant over all stimuli: {some(constant)}. Pass one that varies.")
+    if constant:
+        warn(f"{record.name}: constant over all stimuli, score missing (NaN): {some(constant)}")
+    return [i for i, feature in enumerate(features) if not feature.constant]
+
+
+# --- pairs of sides -----------------------------------------------------------------------------
+
+
+def grid(
+    record: Metric, xs: Mapping[str, Any], ys: Mapping[str, Any], bound: Mapping[str, Any]
+) -> xr.DataArray:
+    """Score every x against every y; each side is prepared once per outer position.
+
+    A dimension that both sides share is paired, all others are crossed.
+    """
+    first = next(iter(xs.values()))
+    line_up = rdms.align_rdms if record.kind == "rdms" else labels.align
+    same = xs is ys
+    xs = {name: side if side is first else line_up(first, side) for name, side in xs.items()}
+    ys = xs if same else {name: line_up(first, side) for name, side in ys.items()}
+    x_outer, y_outer = _one_outer(xs), _one_outer(ys)
+    shared = labels.shared_outer(first, next(iter(ys.values())))
+    context = make_context(record, first, bound)
+    slabs = Slabs(record, bound)
+
+    stack = Stack({"x": len(xs), "y": len(ys), **x_outer, **y_outer})
+    mirror = same and record.symmetric and set(shared) == set(x_outer)
+    for index in labels.positions({dim: x_outer[dim] for dim in shared}):
+        # everything of one shared position (a step) is prepared, scored and released together
+        sx = _summaries(record, xs, x_outer, index, slabs, bound, context)
+        sy = sx if same else _summaries(record, ys, y_outer, index, slabs, bound, context)
+        for (i, at_x), one in sx.items():
+            for (j, at_y), other in sy.items():
+                if one is None or other is None or (mirror and j < i):
+                    continue
+                at = (*at_x, *(place for place in at_y if place not in at_x))
+                score = record.score(one, other, bound=bound, context=context)
+                stack.put((("x", i), ("y", j), *at), score)
+                if mirror and i != j:
+                    stack.put((("x", j), ("y", i), *at), score)
+    slabs.warn()
+    sides = [*xs.values(), *([] if same else ys.values())]
+    coords = {"x": list(xs), "y": list(ys), **outer_coords(sides)}
+    attrs: dict[str, Any] = {}
+    if record.kind == "pair":
+        for dim, group in (("x", xs), ("y", ys)):
+            coords[f"n_units_{dim}"] = (dim, [side.n_units for side in group.values()])
+            dead = [slabs.most_dead(side.name) for side in group.values()]
+            coords[f"n_dead_units_{dim}"] = (dim, dead)
+    return finish(record, stack, coords, bound, context, sides, attrs)
+
+
+def _one_outer(sides: Mapping[str, Any]) -> dict[str, int]:
+    """The outer dimensions of one axis of a grid, which must agree."""
+    names = list(sides)
+    for name in names[1:]:
+        labels.check_same_outer(sides[names[0]], sides[name])
+    return dict(sides[names[0]].outer)
+
+
+def _summaries(
+    record: Metric,
+    sides: Mapping[str, Any],
+    outer: Mapping[str, int],
+    shared: Index,
+    slabs: Slabs,
+    bound: Mapping[str, Any],
+    context: Context,
+) -> dict[tuple[int, Index], Any]:
+    """Prepared sides at one shared position: one per layer and remaining outer position."""
+    fixed = dict(shared)
+    rest = {dim: size for dim, size in outer.items() if dim not in fixed}
+    prepared = {}
+    for i, side in enumerate(sides.values()):
+        for more in labels.positions(rest):
+            index = tuple((dim, {**fixed, **dict(more)}[dim]) for dim in outer)
+            x = slabs.take(side, index)
+            with placing(side, index):
+                prepared[i, index] = None if x is None else record.prepare_side(x, bound, context)
+    return prepared
+
+
+# --- what is fixed before -----------------------------------------------------------------------
+
+
+def make_context(record: Metric, side: Any, bound: Mapping[str, Any]) -> Context:
+    """Stimulus labels, folds and seed, fixed before any side is prepared."""
+    stimulus = labels.ordered(side)
+    if stimulus is None:
+        stimulus = np.arange(side.n_stimuli)
+    if not record.resamples:
+        return Context(stimulus, Sampling(None, 0, stimulus))
+    groups, name = _groups(side, bound["groups"])
+    sampling = Sampling(
+        bound["cv"],
+        bound["seed"],
+        stimulus,
+        split=side.coordinate("split"),
+        groups=groups,
+        time=side.coordinate("time"),
+        groups_name=name,
+    )
+    return Context(stimulus, sampling)
+
+
+def _groups(side: Side, groups: Any) -> tuple[np.ndarray[Any, Any] | None, str]:
+    """``groups=`` as values over stimuli; by default the coordinate ``groups``, then ``run``."""
+    if groups is None:
+        for name in ("groups", "run"):
+            values = side.coordinate(name)
+            if values is not None:
+                return values, name
+        return None, "groups"
+    if isinstance(groups, str):
+        values = side.coordinate(groups)
+        if values is None:
+            raise ParameterError(
+                f"groups={groups!r} is no coordinate over stimuli of {side.name}. "
+                "Name one that is, or pass the values."
+            )
+        return values, groups
+    return labels.match_values(side, groups, "groups"), "groups"

@@ -1,0 +1,158 @@
+"""A metric's options, read from its signature: default, allowed values, and a parser for text.
+
+Python callers pass values, the command line passes text; both meet the same check, so an option
+means one thing everywhere. Annotations say what is allowed: ``Literal["a", "b"]``, ``int``,
+``float``, ``bool``, ``str``, each with ``| None``, and ``Annotated[int, Range(1)]`` for bounds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reptools.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Closed bounds of a number, for use in ``Annotated``."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One option of a metric.
+
+    ``check`` returns the value in its canonical form or raises; ``parse`` turns command-line text
+    into a value, which is then checked.
+    """
+
+    name: str
+    default: Any
+    description: str
+    check: Callable[[Any], Any]
+    parse: Callable[[str], Any]
+
+
+def from_signature(function: Callable[..., Any]) -> dict[str, Parameter]:
+    """The keyword-only parameters of a kernel, without ``context``, in order."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY or name == "context":
+            continue
+        if parameter.default is parameter.empty:
+            raise ParameterError(
+                f"option {name!r} of {function.__name__} has no default. "
+                "Every option of a metric needs one."
+            )
+        found[name] = _derive(name, hints.get(name, str), parameter.default)
+    return found
+
+
+def bind(
+    parameters: Mapping[str, Parameter], options: Mapping[str, Any], *, text: bool = False
+) -> dict[str, Any]:
+    """All options with defaults filled in and every value checked.
+
+    Raises
+    ------
+    ParameterError
+        An option is unknown (the closest name is suggested) or its value is not allowed.
+    """
+    for name in options:
+        if name not in parameters:
+            close = difflib.get_close_matches(name, parameters, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(parameters)}."
+            raise ParameterError(f"there is no option {name!r}. {hint}")
+    bound = {}
+    for name, parameter in parameters.items():
+        value = options.get(name, parameter.default)
+        if text and name in options:
+            value = parameter.parse(value)
+        bound[name] = parameter.check(value)
+    return bound
+
+
+def _derive(name: str, hint: Any, default: Any) -> Parameter:
+    """A parameter from its annotation; an annotation that cannot be checked is refused."""
+    members = [hint]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+    if len(members) != 1:
+        raise ParameterError(f"option {name!r} has the annotation {hint}. Use one type.")
+    optional = members[0] is not hint
+    hint = members[0]
+    bounds = Range()
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *extra = typing.get_args(hint)
+        bounds = next((item for item in extra if isinstance(item, Range)), bounds)
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else None
+    if choices is None and hint not in (int, float, bool, str):
+        raise ParameterError(
+            f"option {name!r} has the annotation {hint}. Use Literal, int, float, bool or str."
+        )
+    words = _describe(hint, choices, bounds) + (" or none" if optional else "")
+
+    def check(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        return _checked(name, value, hint, choices, bounds, words)
+
+    def parse(text: str) -> Any:
+        if optional and text.lower() == "none":
+            return None
+        return _parsed(name, text, hint, choices, words)
+
+    return Parameter(name, default, words, check, parse)
+
+
+def _describe(hint: Any, choices: tuple[Any, ...] | None, bounds: Range) -> str:
+    if choices is not None:
+        return "|".join(str(choice) for choice in choices)
+    limits = []
+    if bounds.low > -math.inf:
+        limits.append(f"at least {bounds.low:g}")
+    if bounds.high < math.inf:
+        limits.append(f"at most {bounds.high:g}")
+    return " ".join([hint.__name__, " and ".join(limits)]).strip()
+
+
+def _checked(
+    name: str, value: Any, hint: Any, choices: tuple[Any, ...] | None, bounds: Range, words: str
+) -> Any:
+    refusal = ParameterError(f"{name} must be {words}, got {value!r}. Pass one of these.")
+    if choices is not None:
+        if not any(type(value) is type(choice) and value == choice for choice in choices):
+            raise refusal
+        return value
+    if hint in (int, float):
+        if isinstance(value, bool) or not isinstance(value, typing.SupportsFloat):
+            raise refusal
+        number = float(value)
+        if not bounds.low <= number <= bounds.high or (hint is int and number != int(number)):
+            raise refusal
+        return hint(number)
+    if not isinstance(value, hint):
+        raise refusal
+    return value
+
+
+def _parsed(name: str, text: str, hint: Any, choices: tuple[Any, ...] | None, words: str) -> Any:
+    if choices is not None:
+        return next((choice for choice in choices if str(choice) == text), text)
+    if hint is bool:
+        known = {"true": True, "yes": True, "false": False, "no": False}
+        return known.get(text.lower(), text)
+    try:
+        return hint(text)
+    except ValueError:
+        raise ParameterError(f"{name} must be {words}, got {text!r}. Pass one of these.") from None

@@ -1,0 +1,129 @@
+"""Dissimilarity matrices at the edge: labelled, square or condensed, lined up by stimulus."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from reptools.errors import DataError, DimensionError
+from reptools.labels import STIMULUS, Index, Rows, check_unique, match_rows
+
+OTHER = "stimulus_"  # the second stimulus dimension of an RDM
+Vector = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class RdmSide:
+    """One RDM (or a stack along outer dimensions) whose slabs are condensed vectors."""
+
+    name: str
+    data: Any  # DataArray (..., stimulus, stimulus_), or a condensed vector
+    n_stimuli: int
+    labels: np.ndarray[Any, Any] | None
+    rows: Rows | None = None
+    outer: dict[str, int] = field(default_factory=dict)
+
+    n_units = 0  # an RDM has no units
+
+    def slab(self, index: Index) -> Vector:
+        """The upper triangle, row by row, in float64."""
+        if not isinstance(self.data, xr.DataArray):
+            return _finite(self.data, self.name)
+        square = self.data.isel(dict(index)).transpose(STIMULUS, OTHER).values
+        if self.rows is not None:
+            square = square[np.ix_(self.rows, self.rows)]
+        return _finite(condense(square, self.name), self.name)
+
+    def coordinate(self, name: str) -> None:
+        """An RDM carries no coordinates that a metric reads."""
+
+
+def as_rdm_side(rdm: Any, name: str) -> RdmSide:
+    """Read an RDM: DataArray (stimulus, stimulus_), square array, or condensed vector."""
+    if isinstance(rdm, xr.DataArray):
+        if {STIMULUS, OTHER} - set(rdm.dims):
+            raise DimensionError(
+                f"{name} has the dimensions {rdm.dims}; an RDM has 'stimulus' and 'stimulus_'. "
+                "Rename yours with rename(...)."
+            )
+        if rdm.sizes[STIMULUS] != rdm.sizes[OTHER]:
+            raise DimensionError(
+                f"{name} is not square: {rdm.sizes[STIMULUS]} by {rdm.sizes[OTHER]}."
+            )
+        labels = rdm.coords[STIMULUS].values if STIMULUS in rdm.coords else None
+        check_unique(labels, name)
+        if (
+            labels is not None
+            and OTHER in rdm.coords
+            and (rdm.coords[OTHER].values != labels).any()
+        ):
+            raise DimensionError(
+                f"{name} has its rows and columns in different order. "
+                "Bring stimulus_ into the order of stimulus with sel(stimulus_=...)."
+            )
+        outer = {str(d): size for d, size in rdm.sizes.items() if d not in (STIMULUS, OTHER)}
+        return RdmSide(name, rdm, rdm.sizes[STIMULUS], labels, outer=outer)
+    values = np.asarray(rdm)
+    if values.ndim == 2:
+        return as_rdm_side(xr.DataArray(values, dims=(STIMULUS, OTHER)), name)
+    n = (1 + math.isqrt(1 + 8 * values.size)) // 2
+    if values.ndim != 1 or n * (n - 1) // 2 != values.size or n < 2:
+        raise DimensionError(
+            f"{name} has the shape {values.shape}, which is no square matrix and no condensed "
+            "vector of n(n-1)/2 distances. Pass one of these."
+        )
+    return RdmSide(name, values.astype(np.float64), n, None)
+
+
+def align_rdms(first: RdmSide, second: RdmSide) -> RdmSide:
+    """``second`` with rows and columns in the order of ``first``."""
+    other: Any = second.data
+    if not isinstance(other, xr.DataArray):
+        other = xr.DataArray(np.empty(second.n_stimuli), dims=STIMULUS)
+    rows = match_rows(first.name, first.n_stimuli, first.labels, second.name, other)
+    return RdmSide(second.name, second.data, second.n_stimuli, second.labels, rows, second.outer)
+
+
+def condense(square: Vector, name: str = "rdm") -> Vector:
+    """Upper triangle of a symmetric matrix, row by row.
+
+    Raises
+    ------
+    DimensionError
+        The matrix is not square.
+    DataError
+        It is not symmetric: which half is meant would be a guess.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> condense(np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0]])).tolist()
+    [1.0, 2.0, 3.0]
+    """
+    square = np.asarray(square, dtype=np.float64)
+    if square.ndim != 2 or square.shape[0] != square.shape[1]:
+        raise DimensionError(f"{name} has the shape {square.shape}. Pass a square matrix.")
+    upper = np.triu_indices(len(square), k=1)
+    above, below = square[upper], square.T[upper]
+    scale = np.nanmax(np.abs(above), initial=0.0)
+    if not np.allclose(above, below, rtol=0, atol=1e-5 * scale, equal_nan=True):
+        worst = float(np.nanmax(np.abs(above - below)))
+        raise DataError(
+            f"{name} is not symmetric (halves differ by up to {worst:.3g}). "
+            "Average the halves, or pass the one you mean as a condensed vector."
+        )
+    return above
+
+
+def _finite(vector: Vector, name: str) -> Vector:
+    bad = int((~np.isfinite(vector)).sum())
+    if bad:
+        raise DataError(
+            f"{name} has {bad} of {vector.size} distances that are not finite. "
+            "Leave their stimuli out on both sides."
+        )
+    return vector

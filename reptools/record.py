@@ -1,0 +1,192 @@
+"""What a metric is: one record that Python, command line, report and law tests all read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import xarray as xr
+
+from reptools.arrays import Array
+from reptools.errors import ParameterError
+from reptools.parameters import Parameter, Range, from_signature
+from reptools.statistics import prepare
+from reptools.statistics.folds import Folds, Labels, Sampling
+
+Kind = Literal["pair", "feature", "single", "rdms"]
+INPUTS: dict[Kind, tuple[str, ...]] = {
+    "pair": ("x", "y"),
+    "feature": ("x", "features"),
+    "single": ("x",),
+    "rdms": ("a", "b"),
+}
+NO_FOLDS = "no folds"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A kernel's answer with numbers beside it that become coordinates of the result."""
+
+    value: Any
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is fixed before any side is prepared: stimuli, sampling and seed."""
+
+    stimulus: Labels
+    sampling: Sampling
+
+    @property
+    def seed(self) -> int:
+        """The user's seed."""
+        return self.sampling.seed
+
+    def folds(self, strata: Labels | None = None) -> Folds:
+        """Fold pairs of row numbers; ``strata`` are spread evenly over numbered folds."""
+        return self.sampling.folds(strata)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One declaration of a metric.
+
+    Attributes
+    ----------
+    name, summary : str
+        Taken from the declared function.
+    kind : "pair", "feature", "single" or "rdms"
+        What it takes: (x, y), (x, features), (x) or two dissimilarity matrices.
+    kernel, each : callable
+        Pure array functions; ``each`` (optional) prepares one side, once per side of a grid.
+    better : "higher", "lower" or "neither"
+        Which direction means more alike, better explained or better read out.
+    bounds : (float, float)
+        Closed range of the score.
+    symmetric : bool
+        Whether swapping the sides changes nothing.
+    invariances : tuple of str
+        Names of transformations of x that change nothing: shift, scale, rotation,
+        pattern_shift, pattern_scale.
+    backends : tuple of str
+        Array libraries the kernels run on; other input is moved to numpy first.
+    per_unit : bool
+        The result keeps the ``unit`` dimension.
+    iterative : bool
+        Rows are sorted by label before fitting, so that an iterative solver repeats exactly.
+    cv : int, "split", None or NO_FOLDS
+        Default of ``cv=``; NO_FOLDS where nothing is held out.
+    estimator : str
+        Named in the result where there is no option ``estimator``.
+    finish : callable, optional
+        Last step on the labelled result, for options that look across outer dimensions.
+    parameters : dict of str to Parameter
+        All options in order: each's, kernel's, then the common ones.
+    """
+
+    name: str
+    summary: str
+    kind: Kind
+    kernel: Callable[..., Any]
+    each: Callable[..., Any] | None
+    better: Literal["higher", "lower", "neither"]
+    bounds: tuple[float, float]
+    symmetric: bool
+    invariances: tuple[str, ...]
+    backends: tuple[str, ...]
+    per_unit: bool
+    iterative: bool
+    cv: Any
+    estimator: str
+    finish: Callable[..., xr.DataArray] | None
+    parameters: Mapping[str, Parameter]
+
+    @property
+    def resamples(self) -> bool:
+        """Whether the score is held out, so that cv=, groups= and seed= apply."""
+        return bool(self.cv != NO_FOLDS)
+
+    def prepare_side(self, x: Array, bound: Mapping[str, Any], context: Context) -> Any:
+        """``each`` on one bare array, or the array itself."""
+        return x if self.each is None else self.each(x, **_chosen(self.each, bound, context))
+
+    def score(self, *summaries: Any, bound: Mapping[str, Any], context: Context) -> Score:
+        """The kernel's score of prepared sides."""
+        answer = self.kernel(*summaries, **_chosen(self.kernel, bound, context))
+        return answer if isinstance(answer, Score) else Score(answer)
+
+
+def _chosen(
+    function: Callable[..., Any], bound: Mapping[str, Any], context: Context
+) -> dict[str, Any]:
+    """The bound options that ``function`` takes, and the context if it asks for it."""
+    names = inspect.signature(function).parameters
+    chosen = {name: value for name, value in bound.items() if name in names}
+    return chosen | ({"context": context} if "context" in names else {})
+
+
+def parameters_of(
+    kind: Kind, kernel: Callable[..., Any], each: Callable[..., Any] | None, cv: Any
+) -> dict[str, Parameter]:
+    """Options of both halves and the common ones; one name cannot mean two things."""
+    halves = [from_signature(each) if each else {}, from_signature(kernel), _common(kind, cv)]
+    merged: dict[str, Parameter] = {}
+    for half in halves:
+        for name, parameter in half.items():
+            if name in merged:
+                raise ParameterError(
+                    f"option {name!r} of {kernel.__name__} stands in two places. Rename one."
+                )
+            merged[name] = parameter
+    return merged
+
+
+def _common(kind: Kind, cv: Any) -> dict[str, Parameter]:
+    common = {}
+    if cv != NO_FOLDS:
+        common["cv"] = Parameter("cv", cv, "number of folds|split|none", _check_cv, _parse_cv)
+        common["groups"] = Parameter(
+            "groups", None, "name of a stimulus coordinate", _check_groups, str
+        )
+        common["seed"] = from_signature(_seed)["seed"]
+    if kind != "rdms":
+        common["prepare"] = Parameter(
+            "prepare", None, "zscore, unit_norm, drop_top:K, or several", prepare.check, str
+        )
+    return common
+
+
+def _seed(*, seed: int = 0) -> None:
+    """Carries the annotation of the common option."""
+
+
+def _check_cv(value: Any) -> Any:
+    if value is None or value == "split" or hasattr(value, "split"):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 2:
+        return value
+    raise ParameterError(
+        f"cv must be a number of folds from 2, 'split', a splitter or None, got {value!r}. "
+        "Pass cv=5."
+    )
+
+
+def _parse_cv(text: str) -> Any:
+    if text == "none":
+        return None
+    return int(text) if text.isdigit() else text
+
+
+def _check_groups(value: Any) -> Any:
+    if value is None or isinstance(value, str) or hasattr(value, "__len__"):
+        return value
+    raise ParameterError(
+        f"groups must name a stimulus coordinate or be an array over stimuli, got {value!r}. "
+        "Pass groups='run'."
+    )
+
+
+__all__ = ["INPUTS", "NO_FOLDS", "Context", "Kind", "Metric", "Range", "Score", "parameters_of"]

@@ -1,0 +1,184 @@
+"""Which stimuli a score is fitted on and which it is tested on.
+
+Folds are assigned from (seed, stimulus label), never from row order, so shuffling a file changes
+no fold. Grouped stimuli share a fold; a time axis is cut into contiguous blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from reptools.errors import ParameterError, StimulusError, some
+
+Labels = np.ndarray[Any, Any]
+Rows = np.ndarray[Any, np.dtype[np.intp]]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Pairs of row numbers (fit, test), and a sentence that says how they were made."""
+
+    pairs: tuple[tuple[Rows, Rows], ...]
+    description: str
+
+    def __iter__(self) -> Iterator[tuple[Rows, Rows]]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Everything a fold depends on: ``cv``, seed, labels and coordinates of the stimuli.
+
+    Parameters
+    ----------
+    cv : int, "split", scikit-learn splitter or None
+        Number of folds; the file's split coordinate; an object with ``split(X, y, groups)``; or
+        None for in sample.
+    seed : int
+        Enters the hash that ranks the labels.
+    labels : array (stimulus,)
+        Stimulus labels, in the row order of the data.
+    split, groups, time : array (stimulus,), optional
+        Coordinates: split names, groups that must share a fold, and an order in time.
+    groups_name : str
+        What the groups are called in messages and results.
+    """
+
+    cv: Any
+    seed: int
+    labels: Labels
+    split: Labels | None = None
+    groups: Labels | None = None
+    time: Labels | None = None
+    groups_name: str = field(default="groups")
+
+    def folds(self, strata: Labels | None = None) -> Folds:
+        """Fold pairs; ``strata`` (one class per stimulus) are spread evenly over int folds."""
+        n = len(self.labels)
+        if self.cv is None:
+            rows = np.arange(n)
+            return Folds(((rows, rows),), "in sample")
+        if self.cv == "split":
+            if self.split is not None:
+                return self._by_split(self.split)
+            halves = self._by_number(2, strata)
+            return Folds(
+                halves.pairs, f"two halves, no split coordinate: {halves.description}, both ways"
+            )
+        if isinstance(self.cv, int):
+            return self._by_number(self.cv, strata)
+        return self._by_splitter(strata)
+
+    def _by_split(self, split: Labels) -> Folds:
+        names = [str(name) for name in np.unique(split)]
+        fit_name = "validation" if "validation" in names else "train"
+        if fit_name not in names or "test" not in names:
+            raise ParameterError(
+                f"cv='split' needs the values 'test' and 'validation' (or 'train') in the split "
+                f"coordinate, which holds {some(names)}. Rename them, or pass cv=5."
+            )
+        fit = np.flatnonzero(split == fit_name)
+        test = np.flatnonzero(split == "test")
+        if self.groups is not None:
+            shared = np.intersect1d(self.groups[fit], self.groups[test])
+            if shared.size:
+                raise StimulusError(
+                    f"{shared.size} {self.groups_name} lie on both sides of the split "
+                    f"({some(shared.tolist())}). Split whole {self.groups_name}, or pass cv=5."
+                )
+        return Folds(
+            ((fit, test),), f"split: fit on {fit_name} ({fit.size}), test on test ({test.size})"
+        )
+
+    def _by_number(self, k: int, strata: Labels | None) -> Folds:
+        n = len(self.labels)
+        if self.groups is not None:
+            fold, how = _deal_groups(self.groups, k, self.seed), f"whole {self.groups_name}"
+            available, what = len(np.unique(self.groups)), self.groups_name
+        elif self.time is not None:
+            fold, how = _contiguous(self.time, k), "contiguous in time"
+            available, what = n, "stimuli"
+        else:
+            fold, how = _deal(self.labels, k, self.seed, strata), "by label"
+            available, what = n, "stimuli"
+        if not 2 <= k <= available:
+            raise ParameterError(
+                f"cv must be from 2 to {available}, the number of {what}, got {k}. "
+                "Pass fewer folds, or cv=None for in sample."
+            )
+        pairs = tuple((np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(k))
+        return Folds(pairs, f"{k} folds, {how}")
+
+    def _by_splitter(self, strata: Labels | None) -> Folds:
+        if not hasattr(self.cv, "split"):
+            raise ParameterError(
+                f"cv must be a number, 'split', a splitter or None, got {self.cv!r}. Pass cv=5."
+            )
+        order = np.argsort(self.labels, kind="stable")  # the splitter sees labels in one order
+        y = None if strata is None else strata[order]
+        groups = None if self.groups is None else self.groups[order]
+        pairs = tuple(
+            (np.sort(order[fit]), np.sort(order[test]))
+            for fit, test in self.cv.split(np.zeros((len(order), 1)), y, groups)
+        )
+        return Folds(pairs, f"{type(self.cv).__name__}, {len(pairs)} folds")
+
+
+def hash_rank(labels: Labels, seed: int) -> Rows:
+    """Position of each label in an order drawn from (seed, label) alone.
+
+    >>> import numpy as np
+    >>> a = hash_rank(np.array(["s0", "s1", "s2"]), seed=0)
+    >>> b = hash_rank(np.array(["s2", "s0", "s1"]), seed=0)
+    >>> bool((a == b[[1, 2, 0]]).all())
+    True
+    """
+    prefix = f"{seed}:".encode()
+    digests = np.array(
+        [
+            int.from_bytes(
+                hashlib.blake2b(prefix + str(label).encode(), digest_size=8).digest(), "big"
+            )
+            for label in labels.tolist()
+        ],
+        dtype=np.uint64,
+    )
+    rank = np.empty(len(labels), dtype=np.intp)
+    # the label itself breaks the (practically impossible) tie of two digests
+    rank[np.lexsort((labels, digests))] = np.arange(len(labels))
+    return rank
+
+
+def _deal(labels: Labels, k: int, seed: int, strata: Labels | None) -> Rows:
+    """Deal labels like cards, in hash order, one stratum after another: sizes differ by one."""
+    rank = hash_rank(labels, seed)
+    order = np.argsort(rank) if strata is None else np.lexsort((rank, strata))
+    fold = np.empty(len(labels), dtype=np.intp)
+    fold[order] = np.arange(len(labels)) % k
+    return fold
+
+
+def _deal_groups(groups: Labels, k: int, seed: int) -> Rows:
+    """Whole groups to folds: largest first to the emptiest fold, ties in hash order."""
+    names, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    fold_of = np.empty(len(names), dtype=np.intp)
+    filled = np.zeros(max(k, 1), dtype=np.intp)
+    for group in np.lexsort((hash_rank(names, seed), -sizes)):
+        fold_of[group] = np.argmin(filled)
+        filled[fold_of[group]] += sizes[group]
+    return fold_of[inverse]
+
+
+def _contiguous(time: Labels, k: int) -> Rows:
+    """Blocks of equal length along time, so that neighbours stay together."""
+    rank = np.empty(len(time), dtype=np.intp)
+    rank[np.argsort(time, kind="stable")] = np.arange(len(time))
+    return rank * k // len(time)

@@ -1,0 +1,108 @@
+"""Folds come from (seed, label): the same under shuffling, whole groups, even strata."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.model_selection import KFold
+
+from reptools.errors import ParameterError, StimulusError
+from reptools.statistics.folds import Folds, Sampling, hash_rank
+
+LABELS = np.array([f"s{i}" for i in range(30)], dtype=object)
+
+
+def members(folds: Folds, labels: np.ndarray) -> list[set[str]]:
+    return [set(labels[test].tolist()) for _, test in folds]
+
+
+@pytest.mark.parametrize("cv", [3, 5, "split", KFold(4)])
+def test_shuffling_changes_no_fold(cv: object) -> None:
+    order = np.random.default_rng(1).permutation(30)
+    strata = np.arange(30) % 2
+    straight = Sampling(cv, 7, LABELS).folds(strata)
+    shuffled = Sampling(cv, 7, LABELS[order]).folds(strata[order])
+    assert members(straight, LABELS) == members(shuffled, LABELS[order])
+
+
+def test_every_stimulus_is_tested_once_and_never_fitted_on() -> None:
+    folds = Sampling(5, 0, LABELS).folds()
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(30))
+    assert all(not np.intersect1d(fit, test).size for fit, test in folds)
+    assert [len(test) for _, test in folds] == [6] * 5
+
+
+def test_another_seed_gives_other_folds() -> None:
+    first, second = (members(Sampling(5, seed, LABELS).folds(), LABELS) for seed in (0, 1))
+    assert first != second
+
+
+def test_strata_are_spread_evenly() -> None:
+    strata = np.repeat([0, 1, 2], 10)
+    for _, test in Sampling(5, 0, LABELS).folds(strata):
+        assert np.bincount(strata[test]).tolist() == [2, 2, 2]
+
+
+def test_groups_stay_whole_and_balanced() -> None:
+    groups = np.repeat(np.arange(6), 5)
+    folds = Sampling(3, 0, LABELS, groups=groups, groups_name="run").folds()
+    for fit, test in folds:
+        assert not np.intersect1d(groups[fit], groups[test]).size
+        assert len(test) == 10
+    assert "whole run" in folds.description
+
+
+def test_time_is_cut_into_blocks() -> None:
+    time = np.random.default_rng(3).permutation(30)
+    for _, test in Sampling(3, 0, LABELS, time=time).folds():
+        assert np.ptp(time[test]) == 9
+
+
+def test_the_split_coordinate_is_used_and_named() -> None:
+    split = np.array(["train"] * 10 + ["validation"] * 8 + ["test"] * 12)
+    folds = Sampling("split", 0, LABELS, split=split).folds()
+    ((fit, test),) = folds
+    assert fit.tolist() == list(range(10, 18)) and test.tolist() == list(range(18, 30))
+    assert folds.description == "split: fit on validation (8), test on test (12)"
+    without = Sampling("split", 0, LABELS, split=np.where(split == "validation", "train", split))
+    assert without.folds().description == "split: fit on train (18), test on test (12)"
+
+
+def test_without_a_split_two_halves_both_ways() -> None:
+    folds = Sampling("split", 0, LABELS).folds()
+    (fit, test), (back_fit, back_test) = folds
+    assert fit.tolist() == back_test.tolist() and test.tolist() == back_fit.tolist()
+    assert "no split coordinate" in folds.description
+
+
+def test_in_sample_says_so() -> None:
+    assert Sampling(None, 0, LABELS).folds().description == "in sample"
+
+
+@pytest.mark.parametrize("cv", [31, 1])
+def test_an_impossible_number_of_folds_is_named(cv: int) -> None:
+    with pytest.raises(ParameterError, match=f"from 2 to 30, the number of stimuli, got {cv}"):
+        Sampling(cv, 0, LABELS).folds()
+
+
+def test_more_folds_than_groups_is_named() -> None:
+    with pytest.raises(ParameterError, match="from 2 to 3, the number of run, got 4"):
+        Sampling(4, 0, LABELS, groups=np.arange(30) % 3, groups_name="run").folds()
+
+
+def test_an_unknown_split_value_is_named() -> None:
+    with pytest.raises(ParameterError, match="'held'"):
+        Sampling("split", 0, LABELS, split=np.array(["train"] * 20 + ["held"] * 10)).folds()
+
+
+def test_a_group_on_both_sides_of_the_split_is_named() -> None:
+    split = np.array(["train", "test"] * 15)
+    with pytest.raises(StimulusError, match="1 run lie on both sides of the split .7"):
+        groups = np.where(np.arange(30) < 2, 7, np.arange(30))
+        Sampling("split", 0, LABELS, split=split, groups=groups, groups_name="run").folds()
+
+
+def test_hash_ranks_are_uniform() -> None:
+    """Rank of one label over seeds: mean near the middle (sd of the mean 0.6 of 29)."""
+    ranks = [hash_rank(LABELS, seed)[4] for seed in range(200)]
+    assert abs(np.mean(ranks) - 14.5) < 2.5
