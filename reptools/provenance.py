@@ -1,0 +1,87 @@
+"""Where a file or a number comes from: versions, time, and JSON that survives numpy values."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+_CORE = ("reptools", "numpy", "h5py", "xarray")
+_IF_IMPORTED = ("torch", "sklearn", "scipy")
+_DISTRIBUTION = {"sklearn": "scikit-learn"}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of what reptools stands on, and of what was imported besides.
+
+    Returns
+    -------
+    dict of str
+        Torch, scipy and scikit-learn appear only where the program imported them: the others
+        had no part in the result.
+
+    Examples
+    --------
+    >>> sorted(versions())[:3]
+    ['h5py', 'numpy', 'python']
+    """
+    names = [*_CORE, *(name for name in _IF_IMPORTED if name in sys.modules)]
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = version(_DISTRIBUTION.get(name, name))
+        except PackageNotFoundError:  # run from a checkout that was not installed
+            found[name] = "unknown"
+    return found
+
+
+def now() -> str:
+    """Return the present time in UTC as ISO 8601, to the second.
+
+    Examples
+    --------
+    >>> now().endswith("+00:00")
+    True
+    """
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy scalars and arrays, tuples, sets and paths into what JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return str(value)
+
+
+def to_json(value: Any) -> str:
+    """Write ``value`` as one line of JSON, with sorted keys.
+
+    Examples
+    --------
+    >>> to_json({"seed": np.int64(3), "lr": 0.1})
+    '{"lr": 0.1, "seed": 3}'
+    """
+    return json.dumps(value, default=_plain, sort_keys=True, ensure_ascii=False)
+
+
+def from_json(text: str) -> Any:
+    """Read what :func:`to_json` wrote.
+
+    Examples
+    --------
+    >>> from_json('{"seed": 3}')
+    {'seed': 3}
+    """
+    return json.loads(text)

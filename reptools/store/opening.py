@@ -1,0 +1,78 @@
+"""From a path to an open, checked file: which of a run's files to read, and how."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+
+from ..errors import StoreError
+from .files import Paths
+from .journal import Overlay, overlaid
+from .walk import Contents, walk
+
+
+class _Overlaid(h5py.File):  # type: ignore[misc]
+    """A file seen through its journal, which it closes too."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+        super().__init__(overlay, "r")
+
+    def close(self) -> None:
+        """Close the file and what it was read through."""
+        super().close()
+        self._overlay.close()
+
+
+def choose(path: str | os.PathLike[str]) -> Path:
+    """Return ``run.h5`` where it exists, else its leftover; a leftover may be named itself."""
+    paths = Paths.of(path)
+    given = Path(os.fspath(path)).absolute()
+    for candidate in (given, paths.partial, paths.final):
+        if candidate.is_file():
+            return candidate
+    if paths.new.exists():
+        raise StoreError(
+            f"{given} does not exist: its writer ended while creating it, before the first batch "
+            f"({paths.new.name} holds nothing). Run it again."
+        )
+    raise StoreError(f"{given} does not exist. Check the path.")
+
+
+def open_hdf5(path: str) -> h5py.File:
+    """Open for reading; a leftover whose structure was being changed, as it was before.
+
+    Parameters
+    ----------
+    path
+        What :func:`choose` returned.
+    """
+    paths = Paths.of(path)
+    try:
+        if Path(path) == paths.partial:
+            overlay = overlaid(paths)
+            if overlay is not None:
+                return _Overlaid(overlay)
+        return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+    except FileNotFoundError:
+        raise StoreError(f"{path} does not exist any more. Check whether it was renamed.") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read as HDF5: {error}. Check the file.") from None
+
+
+def checked(path: Path, file: h5py.File) -> Contents:
+    """Walk an open file; an error of HDF5 on the way counts as a broken rule."""
+    overlay = getattr(file, "_overlay", None)
+    raw: BinaryIO = overlay if overlay is not None else open(path, "rb")  # noqa: SIM115
+    try:
+        return walk(file, raw)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, StoreError):
+            raise StoreError(f"{path}: {error}") from None
+        raise StoreError(f"{path} is damaged: {error}. Check where it comes from.") from None
+    finally:
+        if overlay is None:
+            raw.close()

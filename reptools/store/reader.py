@@ -1,0 +1,98 @@
+"""Opening a file as a lazy ``xarray.DataTree``."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from xarray.backends import CachingFileManager
+
+from .. import schema
+from ..errors import IncompleteWarning, StoreError, naming
+from .opening import checked, choose, open_hdf5
+from .state import attributes, read_state
+from .tree import TreeBuilder
+
+__all__ = ["open"]
+
+
+def open(path: str | os.PathLike[str]) -> xr.DataTree:
+    """Open a file of activations, recordings or features, without loading the numbers.
+
+    The file is checked first (no links out of it, no unknown filters or types, nothing declared
+    that is not stored). Of a leftover ``run.h5.partial``, which is opened where ``run.h5`` does
+    not exist, only complete batches are shown: steps that were begun (stimuli not yet reached in
+    the last one are NaN), or the leading stimuli where there are no steps.
+
+    Parameters
+    ----------
+    path
+        ``run.h5``, or the leftover itself.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``tree["layers/fc1"].activation`` ([step,] [token,] stimulus, unit), ``tree["features"]``,
+        ``tree["outputs"]``. Every variable over stimuli carries all coordinates of the root. An
+        activation has the attributes layer, system, source_path and fingerprint, which changes
+        with its values. Close the tree with ``tree.close()`` or a ``with`` block.
+
+    Raises
+    ------
+    StoreError
+        If there is no such file, it is not one of ours, or it breaks a rule of safety.
+
+    Warns
+    -----
+    IncompleteWarning
+        If the file holds less than was planned, e.g. "incomplete: 7 of 12 steps".
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from reptools.store import Writer, open
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Writer(folder.name + "/run.h5", system="v1", stimulus=["a", "b"]) as w:
+    ...     w.append({"fc": np.eye(2)})
+    2
+    >>> with open(folder.name + "/run.h5") as tree:
+    ...     print(tree["layers/fc"].activation.values)
+    [[1. 0.]
+     [0. 1.]]
+    >>> folder.cleanup()
+    """
+    with naming("open"):
+        place = choose(path)
+        files = CachingFileManager(open_hdf5, str(place))
+        try:
+            with files.acquire_context() as file:
+                contents = checked(place, file)
+                attrs = attributes(file.id)
+                _check_schema(place, attrs)
+                state = read_state(file, contents, attrs)
+                tree = TreeBuilder(place, files, contents, attrs, state).tree()
+        except BaseException:
+            files.close()
+            raise
+        tree.set_close(files.close)
+    if state.missing is not None:
+        warnings.warn(f"{place}: {state.missing}", IncompleteWarning, stacklevel=2)
+    return tree
+
+
+def _check_schema(place: Path, attrs: Mapping[str, Any]) -> None:
+    version = attrs.get(schema.SCHEMA)
+    if version is None:
+        raise StoreError(
+            f"{place} has no attribute {schema.SCHEMA!r}: it was not written by reptools. "
+            "Convert it, or open it with xarray.open_datatree."
+        )
+    if version != schema.VERSION:
+        raise StoreError(
+            f"{place} has schema {version!r}, this reptools reads {schema.VERSION}. "
+            "Install a newer reptools."
+        )

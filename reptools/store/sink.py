@@ -1,0 +1,110 @@
+"""The partial file: made once, grown under the journal, written raw, finished."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import BinaryIO
+
+import numpy as np
+
+from .. import schema
+from . import finishing, journal, skeleton
+from .files import Paths, require_room, reserve, sync_directory
+from .order import Place
+from .plan import Piece, Plan
+from .raw import Raw, checksum
+
+
+class Sink:
+    """Holds the partial file open for raw writing; HDF5 has it only while its size changes."""
+
+    def __init__(self, paths: Paths, plan: Plan, *, durable: bool) -> None:
+        self._paths = paths
+        self._plan = plan
+        self._durable = durable
+        self.stored: list[str] = plan.static[schema.STORED].values.tolist()
+        self.dims = plan.dims()
+        self.raws: dict[str, Raw] = {}
+        self._file: BinaryIO = self._create()
+
+    def _create(self) -> BinaryIO:
+        """Build the skeleton aside, claim its space, and only then give it its name."""
+        paths, plan = self._paths, self._plan
+        size = plan.raw_bytes + plan.metadata_bytes
+        require_room(paths.new, size, size)
+        self.raws = skeleton.create(paths.new, plan)
+        file = open(paths.new, "r+b", buffering=0)  # noqa: SIM115 - closed by release()
+        try:
+            if plan.growing == {schema.BATCH}:
+                reserve(file, paths.new.stat().st_size)
+            os.fsync(file.fileno())
+            paths.partial.unlink(missing_ok=True)
+            paths.undo.unlink(missing_ok=True)
+            os.replace(paths.new, paths.partial)
+            sync_directory(paths.final.parent)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def make_room(self, place: Place, rows: int) -> None:
+        """Grow whatever dimension the batch would not fit into; capacity doubles."""
+        committed, stop = self.raws[schema.COMMITTED], self.raws[schema.BATCH_STOP]
+        wanted = {schema.STEP: place.step_index + 1, schema.BATCH: place.slot + 1}
+        have = {schema.STEP: committed.shape[0], schema.BATCH: stop.shape[1]}
+        if schema.STIMULUS in self._plan.growing:
+            wanted[schema.STIMULUS] = place.start + rows
+            raw = next(raw for raw in self.raws.values() if schema.STIMULUS in raw.dims)
+            have[schema.STIMULUS] = raw.shape[raw.dims.index(schema.STIMULUS)]
+        extents = {
+            dim: max(2 * have[dim], need) for dim, need in wanted.items() if need > have[dim]
+        }
+        if extents:
+            self._grow(extents, have)
+
+    def _grow(self, extents: Mapping[str, int], have: Mapping[str, int]) -> None:
+        size = self._paths.partial.stat().st_size
+        factor = float(np.prod([extents[dim] / have[dim] for dim in extents]))
+        journal.edit(
+            self._paths,
+            self.raws.values(),
+            int(size * (factor - 1)),
+            lambda file: finishing.resize(file, self.dims, extents),
+        )
+        with skeleton.open_for_edit(self._paths.partial, "r") as file:
+            self.raws = skeleton.locate(file, {path: raw.dims for path, raw in self.raws.items()})
+
+    def commit(self, pieces: Mapping[str, Piece], place: Place, rows: int) -> None:
+        """Write the data, then their checksums, then the record that makes them count."""
+        k, slot = place.step_index, place.slot
+        sums = np.zeros(len(self.stored), dtype="<u4")
+        for column, path in enumerate(self.stored):
+            if path in pieces:
+                sums[column] = self._write(path, pieces[path], k, place.start)
+        stop = np.array([[place.start + rows]], dtype="<i8")
+        self.raws[schema.BATCH_STOP].write(self._file, (k, slot), stop)
+        self.raws[schema.CRC].write(self._file, (k, slot, 0), sums.reshape(1, 1, -1))
+        if self._durable:
+            os.fdatasync(self._file.fileno())
+        self.raws[schema.COMMITTED].write(self._file, (k,), stop[0])
+        if self._durable:
+            os.fdatasync(self._file.fileno())
+
+    def _write(self, path: str, piece: Piece, step_index: int, start: int) -> int:
+        raw = self.raws[path]
+        values = piece.values.astype(raw.dtype, copy=False)
+        if raw.dims[0] == schema.STEP:
+            values = values[np.newaxis]
+        at = {schema.STEP: step_index, schema.STIMULUS: start}
+        raw.write(self._file, tuple(at.get(dim, 0) for dim in raw.dims), values)
+        return checksum(values)
+
+    def finish(self, committed: list[int], *, complete: bool) -> None:
+        """Cut to what was written and publish; a step that is not whole is filled with NaN."""
+        self.release()
+        finishing.finish(self._paths, self.raws, self.dims, committed, complete=complete)
+
+    def release(self) -> None:
+        """Close the raw handle."""
+        self._file.close()

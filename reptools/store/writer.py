@@ -1,0 +1,393 @@
+"""The streaming writer: one append is one commit."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .. import schema
+from ..errors import (
+    DimensionError,
+    IncompleteWarning,
+    ParameterError,
+    StimulusError,
+    StoreError,
+    naming,
+)
+from ..provenance import now, to_json, versions
+from . import batch as parts
+from . import inputs
+from .files import Lock, Paths
+from .frame import Frame, check_against
+from .names import group_names
+from .order import Order, Place, schedule
+from .plan import Piece, Plan
+from .raw import Array
+from .record import belongs, lacking
+from .sink import Sink
+
+__all__ = ["Writer"]
+
+_LABEL_BYTES = 64  # room for a growing str label; more where the first batch needs more
+
+
+class Writer:
+    """Write activations to a file batch by batch; what was appended survives a kill.
+
+    While writing, the file is ``run.h5.partial``; :meth:`close` renames it to ``run.h5``, which
+    therefore is always whole. One :meth:`append` is one commit: after it has returned, its batch
+    stays in the file whatever happens to the process, and :func:`reptools.open` never shows a
+    part of one.
+
+    Parameters
+    ----------
+    path
+        The file to write, e.g. ``"run.h5"``.
+    system
+        Name of the model, brain or animal that the activations come from.
+    stimulus
+        Unique labels, str or int, of all stimuli in order; None when they become known batch by
+        batch. Known stimuli (and steps) reserve the disk space beforehand. Str labels that grow
+        cost a second pass over the file at the end; int labels do not.
+    features
+        What is known about each stimulus: an ``xarray.Dataset`` over ``stimulus``, or a mapping
+        of name to ``array``, ``(array, attrs)`` or ``DataArray``. Values (stimulus,) or
+        (stimulus, component); attrs may name ``kind`` (binary, categorical or continuous; read
+        off the values when missing), ``complexity`` and ``chance``. Labelled features are
+        aligned by label. Only with `stimulus`.
+    coords
+        Name to array (stimulus,): split, groups, condition. Only with `stimulus`.
+    steps
+        The known schedule of integer steps, increasing; None when steps become known one by one,
+        or when there are none.
+    units
+        Layer to coordinate to array (unit,): channel, row, column of each unit.
+    kind
+        ``"activations"``, ``"recording"`` or ``"rdms"``.
+    source
+        Where the data come from, in words or as an address.
+    provenance
+        Anything JSON can hold: configuration, seed. Versions are added.
+    dtype
+        Stored type of activations: ``"float32"``, ``"float64"`` or ``"float16"`` (which
+        netCDF4-python cannot read). Values are converted; one too large for it is an error.
+    overwrite
+        Replace an existing file (only when this one is complete) and a leftover.
+    durable
+        Wait for the disk at every commit, so that batches survive a loss of power too.
+
+    Raises
+    ------
+    StoreError
+        If the file or a leftover of it exists, another process writes it, or it does not fit.
+    ParameterError, StimulusError, DimensionError
+        If an argument does not hold together.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> ids, path = ["a", "b", "c", "d"], folder.name + "/run.h5"
+    >>> with Writer(path, system="mlp-0", stimulus=ids, features={"odd": [0, 1, 0, 1]}) as w:
+    ...     for step in (0, 100):
+    ...         w.append({"fc1": np.ones((4, 8))}, step=step)
+    4
+    4
+    >>> from reptools.store import open
+    >>> with open(path) as tree:
+    ...     print(dict(tree["layers/fc1"].activation.sizes))
+    {'step': 2, 'stimulus': 4, 'unit': 8}
+    >>> folder.cleanup()
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        system: str,
+        stimulus: Any = None,
+        features: xr.Dataset | Mapping[str, Any] | None = None,
+        coords: Mapping[str, Any] | None = None,
+        steps: Sequence[int] | Array | None = None,
+        units: Mapping[str, Mapping[str, Any]] | None = None,
+        kind: str = "activations",
+        source: str = "",
+        provenance: Mapping[str, Any] | None = None,
+        dtype: str = "float32",
+        overwrite: bool = False,
+        durable: bool = False,
+    ) -> None:
+        with naming("Writer"):
+            if dtype not in parts.DTYPES:
+                raise ParameterError(f"dtype is {dtype!r}. Choose one of {parts.DTYPES}.")
+            if kind not in schema.KINDS:
+                raise ParameterError(f"kind is {kind!r}. Choose one of {schema.KINDS}.")
+            known = None if stimulus is None else inputs.labels(stimulus)
+            planned = None if steps is None else schedule(steps)
+            attrs = {
+                schema.SCHEMA: schema.VERSION,
+                schema.KIND: kind,
+                schema.SYSTEM: system,
+                schema.SOURCE: source,
+                schema.CREATED: now(),
+                schema.PROVENANCE: to_json({**(provenance or {}), "versions": versions()}),
+                schema.PLANNED_STEPS: 0 if planned is None else len(planned),
+                schema.PLANNED_STIMULI: 0 if known is None else len(known),
+            }
+            self._frame = Frame.of(attrs, known, features, coords, planned, units)
+            self._order = Order(known, planned)
+            self._durable = durable
+            self._dtype = dtype
+            self._plan: Plan | None = None
+            self._sink: Sink | None = None
+            self._groups: dict[str, str] = {}
+            self._closed = False
+            self._failure: BaseException | None = None
+            self._paths = Paths.of(path)
+            self._start(overwrite)
+
+    def _start(self, overwrite: bool) -> None:
+        paths = self._paths
+        if not paths.final.parent.is_dir():
+            raise StoreError(f"folder {paths.final.parent} does not exist. Create it first.")
+        self._lock = Lock(paths)
+        keep = "keep what it holds with reptools.store.repair(), or "
+        for file, mend in ((paths.partial, keep), (paths.final, "choose another name, or ")):
+            if file.exists() and not overwrite:
+                self._lock.release()
+                raise StoreError(f"{file} exists already. To go on, {mend}pass overwrite=True.")
+
+    def append(
+        self,
+        layers: Mapping[str, Any],
+        *,
+        step: int | None = None,
+        stimulus: Any = None,
+        features: Mapping[str, Any] | xr.Dataset | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        per_step: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Commit the next batch: all of it is in the file afterwards, or none of it.
+
+        Batches of a step come in the order of the stimuli; a step begins when the one before is
+        complete. Every batch has the same layers, with the same widths.
+
+        Parameters
+        ----------
+        layers
+            Layer to array, numpy or torch, of shape (batch, unit) or (batch, token, unit).
+        step
+            Training step of this batch; named in every batch or in none.
+        stimulus
+            Labels of this batch (batch,). Needed where the Writer was given none; checked
+            against the expected ones where it was.
+        features
+            Only where the stimuli grow: name to numbers (batch,) or (batch, component).
+        outputs
+            Feature to the system's raw answers (batch,) or (batch, component).
+        per_step
+            With the first batch of a step: name to a value of the whole step, as a DataArray
+            whose dims are kept (e.g. accuracy over ``feature``) or an array.
+
+        Returns
+        -------
+        int
+            Stimuli of this step that are in the file now.
+
+        Raises
+        ------
+        ReptoolsError
+            If the batch does not fit; nothing was written, and another may be appended.
+        StoreError
+            If writing failed, e.g. on a full disk. Earlier batches are safe; no further one is
+            accepted.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with Writer(folder.name + "/run.h5", system="v1") as w:
+        ...     w.append({"fc": np.zeros((2, 3))}, stimulus=["a", "b"])
+        ...     w.append({"fc": np.ones((1, 3))}, stimulus=["c"])
+        2
+        3
+        >>> folder.cleanup()
+        """
+        with naming("Writer.append"):
+            self._check_usable()
+            groups = self._groups or group_names(layers)
+            pieces = self._pieces(layers, groups, step, features, outputs, per_step)
+            rows = parts.batch_size(pieces)
+            place, labels = self._order.place(step, stimulus, rows)
+            if labels is not None:
+                pieces[schema.STIMULUS] = self._label_piece(labels)
+            if step is not None and self._order.schedule is None and place.opens_step:
+                pieces[schema.STEP] = Piece((), np.array(step, dtype="<i8"))
+            if self._plan is not None:
+                check_against(self._plan, pieces, self._expected(place, labels is not None))
+            self._commit(pieces, groups, place, rows)
+            self._order.advance(place, step, labels, rows)
+            return place.start + rows
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self._paths.final} is closed. Open a new Writer.")
+        if self._failure is not None:
+            raise StoreError(
+                f"an earlier write to {self._paths.partial} failed ({self._failure}). What was "
+                "appended before is safe; make a file of it with reptools.store.repair()."
+            )
+
+    def _pieces(
+        self,
+        layers: Mapping[str, Any],
+        groups: Mapping[str, str],
+        step: int | None,
+        features: Any,
+        outputs: Mapping[str, Any] | None,
+        per_step: Mapping[str, Any] | None,
+    ) -> dict[str, Piece]:
+        unknown = sorted(set(layers) - set(groups))
+        if unknown:
+            raise ParameterError(
+                f"layer {unknown[0]!r} was not in the first batch ({', '.join(groups)}). "
+                "Append the same layers in every batch."
+            )
+        if per_step and step is None:
+            raise ParameterError(
+                f"per_step {next(iter(per_step))!r} is given without a step. Pass step=."
+            )
+        if features and not self._order.grows:
+            raise ParameterError(
+                "features are given for stimuli that are known already. Pass features= to Writer."
+            )
+        pieces = parts.layer_pieces(layers, groups, self._dtype)
+        for name, extra in (
+            ("outputs", parts.output_pieces(outputs or {}, self._dtype)),
+            ("per_step", parts.step_pieces(per_step or {})),
+            ("features", parts.feature_pieces(features if features is not None else {})),
+        ):
+            twice = sorted(set(extra) & set(pieces))
+            if twice:
+                raise ParameterError(f"{twice[0]} is given twice, also in {name}. Rename one.")
+            pieces |= extra
+        return pieces
+
+    def _label_piece(self, labels: Array) -> Piece:
+        if labels.dtype.kind != "O":
+            return Piece((schema.STIMULUS,), labels, stepped=False)
+        coded = np.array([label.encode("utf-8") for label in labels.tolist()], dtype=bytes)
+        width = max(_LABEL_BYTES, 4 * coded.dtype.itemsize)
+        if self._plan is not None:
+            width = self._plan.variables[schema.STIMULUS].dtype.itemsize
+        if coded.dtype.itemsize > width:
+            longest = max(labels.tolist(), key=lambda label: len(label.encode("utf-8")))
+            raise StimulusError(
+                f"stimulus {longest!r} takes {coded.dtype.itemsize} bytes, and the first batch set "
+                f"the most to {width}. Pass all labels to Writer(stimulus=...)."
+            )
+        return Piece((schema.STIMULUS,), coded.astype(f"S{width}"), stepped=False)
+
+    def _expected(self, place: Place, grows: bool) -> set[str]:
+        """Paths that a batch at this place must bring."""
+        assert self._plan is not None and self._sink is not None
+        return {
+            path
+            for path in self._sink.stored
+            if belongs(path, self._plan.variables[path].dims, place)
+            and (grows or schema.STEP in self._plan.variables[path].dims or not place.step_index)
+        }
+
+    def _commit(
+        self, pieces: dict[str, Piece], groups: dict[str, str], place: Place, rows: int
+    ) -> None:
+        try:
+            if self._sink is None or self._plan is None:
+                stepped = schema.STEP in pieces or self._order.schedule is not None
+                plan = self._frame.plan(pieces, groups, rows, stepped)
+                self._sink = Sink(self._paths, plan, durable=self._durable)
+                self._plan, self._groups = plan, groups
+            self._sink.make_room(place, rows)
+            self._sink.commit(pieces, place, rows)
+        except (ParameterError, StimulusError, DimensionError):
+            raise  # found while planning: nothing was written
+        except BaseException as error:
+            self._failure = error
+            if isinstance(error, StoreError) or not isinstance(error, (OSError, RuntimeError)):
+                raise
+            raise StoreError(
+                f"{self._paths.partial} could not be written: {error}. What was appended before "
+                "is safe; make a file of it with reptools.store.repair()."
+            ) from error
+
+    def close(self) -> None:
+        """Cut the file to what was written and rename it to its final name.
+
+        Raises
+        ------
+        StoreError
+            If nothing was appended, or an append had failed; a leftover stays as it is.
+
+        Warns
+        -----
+        IncompleteWarning
+            If fewer steps or stimuli came than were planned; the file says ``complete = 0``.
+        """
+        if self._closed:
+            return
+        with naming("Writer.close"):
+            try:
+                self._check_usable()
+                if self._sink is None:
+                    raise StoreError(
+                        f"nothing was appended, so there is no {self._paths.final}. "
+                        "Append at least one batch."
+                    )
+                self._finish(self._sink)
+            finally:
+                self.abandon()
+
+    def _finish(self, sink: Sink) -> None:
+        order = self._order
+        counts = [order.total] * (len(order.values) - 1) + [order.rows]
+        missing = lacking(
+            counts,
+            steps=0 if order.schedule is None else len(order.schedule),
+            stimuli=order.total,
+            stepped=bool(order.has_step),
+        )
+        sink.finish(counts, complete=missing is None)
+        if missing is not None:
+            warnings.warn(f"{self._paths.final}: {missing}", IncompleteWarning, stacklevel=4)
+
+    def abandon(self) -> None:
+        """Let go of the file without finishing it; the leftover keeps every batch."""
+        self._closed = True
+        if self._sink is not None:
+            self._sink.release()
+        self._lock.release()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        self.abandon()
+        if self._sink is not None:
+            error.add_note(
+                f"{self._paths.partial} keeps every batch that was appended. "
+                f"reptools.store.repair({str(self._paths.final)!r}) makes a file of it."
+            )

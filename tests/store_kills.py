@@ -1,0 +1,94 @@
+"""Kill writers at random moments: run as a script, so that it forks before any thread exists.
+
+``python store_kills.py FOLDER SCENARIO KILLS SEED`` leaves KILLS leftovers in FOLDER and prints
+one line of JSON for each: the file, and the batches that its writer had reported.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from reptools.store import Writer
+
+STIMULI = 90
+BATCH = 13  # not a multiple of anything: chunks are shared between batches
+STEPS = {"known": 6, "steps": 20, "stimuli": 0, "text": 0, "both": 10}
+WIDTHS = {"narrow": 5, "wide": 2500}
+
+
+def value(layer, step, stimuli):
+    """The numbers of some stimuli of a layer: each tells where it belongs."""
+    width = WIDTHS.get(layer, 3)
+    base = np.arange(width) + 10_000 * len(layer) + 100_000 * step
+    return (base + 1000.0 * np.asarray(stimuli)[:, None] + 0.125).astype("f4")
+
+
+def labels(scenario, rows):
+    return [f"é{i}" for i in rows] if scenario == "text" else list(rows)
+
+
+def write(path, scenario, report):
+    """Write a whole file; ``report`` hears of every append that returned."""
+    count = 40 * BATCH if scenario in ("stimuli", "text") else STIMULI
+    steps = STEPS[scenario]
+    options = {}
+    if scenario in ("known", "steps"):
+        options["stimulus"] = labels(scenario, range(STIMULI))
+        options["features"] = {"odd": np.arange(STIMULI) % 2}
+    if scenario == "known":
+        options["steps"] = range(steps)
+    with Writer(path, system="kill", **options) as writer:
+        for step in range(max(steps, 1)):
+            for start in range(0, count, BATCH):
+                rows = range(start, min(start + BATCH, count))
+                layers = {name: value(name, step, rows) for name in WIDTHS}
+                layers["tokens"] = np.stack([value("tokens", step, rows)] * 2, axis=1)
+                extra = {"outputs": {"odd": value("odd", step, rows)[:, 0]}}
+                if steps:
+                    extra["step"] = step
+                if steps and start == 0:
+                    extra["per_step"] = {"accuracy": np.array([step / 8, 1.0])}
+                if "stimulus" not in options and step == 0:
+                    extra["stimulus"] = labels(scenario, rows)
+                    extra["features"] = {"half": np.array(rows) / 2}
+                report(step, writer.append(layers, **extra))
+
+
+def run(path, scenario, delay):
+    """Fork a writer, kill it after ``delay`` seconds (None: let it finish); its last report."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        write(path, scenario, lambda *at: os.write(writing, b"%d %d\n" % at))
+        os._exit(0)
+    os.close(writing)
+    if delay is not None:
+        time.sleep(delay)
+        os.kill(child, signal.SIGKILL)
+    with os.fdopen(reading) as pipe:
+        lines = pipe.read().splitlines()
+    os.waitpid(child, 0)
+    return [int(n) for n in lines[-1].split()] if lines else None
+
+
+def main(folder, scenario, kills, seed):
+    rng = np.random.default_rng(int(seed))
+    times = []
+    for i in range(2):  # the first one warms up
+        start = time.perf_counter()
+        run(Path(folder) / f"whole{i}.h5", scenario, None)
+        times.append(time.perf_counter() - start)
+    for i in range(int(kills)):
+        path = Path(folder) / f"{scenario}{i}.h5"
+        last = run(path, scenario, rng.uniform(0, 1.1 * times[-1]))
+        print(json.dumps({"path": str(path), "last": last}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,251 @@
+"""Every write of a change of structure is a moment to be killed at; none may lose anything."""
+
+import io
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+from reptools.errors import IncompleteWarning, StoreError
+from reptools.store import Writer, finishing, journal, open, repair, sink, skeleton
+from reptools.store.files import Paths
+
+PAGE = 4096
+
+
+class Recorder(io.BytesIO):
+    """A file in memory that keeps every write, in order."""
+
+    def __init__(self, content, log):
+        super().__init__(content)
+        self.log = log
+
+    def write(self, data):
+        self.log.append((self.tell(), bytes(data)))
+        return super().write(data)
+
+    def truncate(self, size=None):
+        self.log.append((size, None))
+        return super().truncate(size)
+
+
+def apply(image, entry):
+    offset, data = entry
+    if data is None:
+        return image[:offset].ljust(offset, b"\0")
+    image = image.ljust(offset + len(data), b"\0")
+    return image[:offset] + data + image[offset + len(data) :]
+
+
+def images(before, log):
+    """Yield the file after every write, and after every page of a write that was cut in two."""
+    image = before
+    for offset, data in log:
+        if data is not None:
+            for cut in range(-(-(offset + 1) // PAGE) * PAGE, offset + len(data), PAGE):
+                yield apply(image, (offset, data[: cut - offset]))
+        image = apply(image, (offset, data))
+        yield image
+
+
+def grow_steps(path):
+    writer = Writer(path, system="x", stimulus=list("abcde"))
+    for step in range(8):
+        writer.append({"l": np.full((3, 700), step), "m": np.ones((3, 1))}, step=step)
+        writer.append({"l": np.full((2, 700), step), "m": np.ones((2, 1))}, step=step)
+    return writer, lambda: writer.append({"l": np.full((3, 700), 8), "m": np.ones((3, 1))}, step=8)
+
+
+def grow_stimuli(path, label=int):
+    writer = Writer(path, system="x")
+    batch = {"l": np.ones((5, 300))}
+    for start in range(0, 80, 5):
+        names = [label(i) for i in range(start, start + 5)]
+        writer.append(batch, stimulus=names, features={"f": np.ones(5)})
+    return writer, lambda: writer.append(
+        batch, stimulus=[label(i) for i in range(80, 85)], features={"f": np.ones(5)}
+    )
+
+
+def grow_text(path):
+    return grow_stimuli(path, lambda i: f"label {i}")
+
+
+def grow_batches(path):
+    writer = Writer(path, system="x", stimulus=range(20))
+    writer.append({"l": np.ones((9, 300))})
+    writer.append({"l": np.ones((2, 300))})
+    writer.append({"l": np.ones((1, 300))})
+    return writer, lambda: writer.append({"l": np.ones((1, 300))})
+
+
+def trim_steps(path):
+    writer = Writer(path, system="x", stimulus=list("abcde"), steps=range(40))
+    for step in range(3):
+        writer.append({"l": np.full((5, 700), step), "m": np.ones((5, 1))}, step=step)
+    return writer, writer.close
+
+
+def trim_stimuli(path):
+    writer = Writer(path, system="x", stimulus=[f"s{i}" for i in range(900)], coords={"c": range(900)})
+    writer.append({"l": np.ones((300, 50))})
+    return writer, writer.close
+
+
+EDITS = [grow_steps, grow_stimuli, grow_text, grow_batches, trim_steps, trim_stimuli]
+
+
+@pytest.mark.filterwarnings("ignore::reptools.errors.IncompleteWarning")
+@pytest.mark.parametrize("prepare", EDITS)
+def test_every_crash_point_of_an_edit(tmp_path, monkeypatch, prepare):
+    path, log, undo, longer = tmp_path / "run.h5", [], [], []
+    paths = Paths.of(path)
+    writer, provoke = prepare(path)
+    before = paths.partial.read_bytes()
+    with open(path) as tree:
+        expected = {node.path: node.to_dataset().load() for node in tree.subtree}
+
+    def recorded(place):
+        undo.append(paths.undo.read_bytes())
+        longer.append(place.read_bytes())
+        how = {key: value for key, value in skeleton.HOW.items() if key != "locking"}
+        return h5py.File(Recorder(longer[0], log), "r+", **how)
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    monkeypatch.setattr(journal, "open_for_edit", recorded)
+    monkeypatch.setattr(journal, "sync_file", stop)  # the edit itself went elsewhere
+    with pytest.raises(Stop):
+        provoke()
+    monkeypatch.undo()
+    writer.abandon()
+    assert paths.partial.read_bytes() == before
+    assert len(log) > 5
+
+    crash = Paths.of(tmp_path / "crash" / "run.h5")
+    crash.final.parent.mkdir()
+    raws = [raw for raw in writer._sink.raws.values()]
+    kept = np.zeros(len(before), bool)
+    for start, stop_ in journal.gaps(raws, len(before)):
+        kept[start:stop_] = True
+    for image in images(longer[0], log):
+        crash.partial.write_bytes(image)
+        crash.undo.write_bytes(undo[0])
+        with h5py.File(crash.partial, locking=False) as file:  # even without rolling back
+            assert file["layers/l/activation"].shape
+            assert file["layers/l/activation"][:1].max() in (0, 1)
+        with open(crash.partial) as tree:
+            for name, dataset in expected.items():
+                xr.testing.assert_equal(tree[name].to_dataset(), dataset)
+        assert journal.rollback(crash)
+        after = crash.partial.read_bytes()
+        assert len(after) == len(before)
+        same = np.frombuffer(after, "u1") == np.frombuffer(before, "u1")
+        assert same[kept].all()
+    assert not crash.undo.exists()
+
+
+def test_a_journal_that_is_not_whole_was_never_used(tmp_path):
+    path = tmp_path / "run.h5"
+    writer, _ = grow_steps(path)
+    writer.abandon()
+    paths = Paths.of(path)
+    before = paths.partial.read_bytes()
+    whole = journal.Journal(10, [(0, b"x" * 10)]).pack()
+    for torn in (b"", b"RTUNDO1\n", whole[:-1], whole[:20] + b"y" + whole[21:]):
+        paths.undo.write_bytes(torn)
+        with pytest.warns(IncompleteWarning, match="8 steps"):
+            open(path).close()
+        assert not journal.rollback(paths)
+        assert paths.partial.read_bytes() == before
+
+
+@pytest.mark.parametrize("prepare", [grow_steps, grow_stimuli, grow_text, grow_batches])
+def test_a_failed_edit_is_undone_and_ends_the_writer(tmp_path, monkeypatch, prepare):
+    path = tmp_path / "run.h5"
+    writer, provoke = prepare(path)
+    before = Paths.of(path).partial.read_bytes()
+    resize = finishing.resize
+
+    def fail(file, dims, extents):
+        resize(file, dims, extents)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(finishing, "resize", fail)
+    monkeypatch.setattr(sink.finishing, "resize", fail)
+    with pytest.raises(StoreError, match=r"Writer\.append: .*no space left\. It is as it was"):
+        provoke()
+    monkeypatch.undo()
+    assert Paths.of(path).partial.read_bytes() == before
+    with pytest.raises(StoreError, match=r"Writer\.append: an earlier write .* failed"):
+        provoke()
+    with pytest.raises(StoreError, match=r"Writer\.close: an earlier write .* failed"):
+        writer.close()
+    assert Paths.of(path).partial.read_bytes() == before
+    assert repair(path) == path
+
+
+@pytest.mark.parametrize("moment", ["after the copy", "before the rename"])
+def test_a_kill_while_labels_become_text(tmp_path, monkeypatch, moment):
+    path = tmp_path / "run.h5"
+    writer, _ = grow_text(path)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_, **__):
+        raise Killed
+
+    if moment == "after the copy":
+        monkeypatch.setattr(finishing, "_relabel", kill)
+    else:
+        monkeypatch.setattr(finishing, "publish", kill)
+    with pytest.raises(Killed):
+        writer.close()
+    monkeypatch.undo()
+    for engine in ("h5netcdf", "netcdf4"):
+        with xr.open_datatree(tmp_path / "run.h5.partial", engine=engine) as tree:
+            assert tree["layers/l"].activation.sizes["stimulus"] == 80
+    repair(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.h5"]
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        assert tree.stimulus.values[79] == "label 79"
+
+
+def test_only_raw_chunks_change_between_creation_and_close(tmp_path):
+    path = tmp_path / "run.h5"
+    writer = Writer(path, system="x", stimulus=[f"s{i}" for i in range(50)], steps=range(4))
+    rng = np.random.default_rng(0)
+
+    def append(step, start):
+        layers = {"a": rng.normal(size=(10, 70)), "b": rng.normal(size=(10, 2, 900))}
+        per_step = {"accuracy": rng.normal(size=3)} if start == 0 else None
+        outputs = {"f": rng.normal(size=10)}
+        writer.append(layers, step=step, outputs=outputs, per_step=per_step)
+
+    append(0, 0)
+    partial = tmp_path / "run.h5.partial"
+    before = np.frombuffer(partial.read_bytes(), "u1")
+    raw = np.zeros(len(before), bool)
+    with h5py.File(partial, locking=False) as file:
+        written = [
+            "layers/a/activation", "layers/b/activation", "outputs/f", "outputs/accuracy",
+            "committed", "crc", "batch_stop",
+        ]  # fmt: skip
+        for name in written:
+            file[name].id.chunk_iter(
+                lambda info: raw.__setitem__(slice(info.byte_offset, info.byte_offset + info.size), True)
+            )
+    for step in range(4):
+        for start in range(10 if step == 0 else 0, 50, 10):
+            append(step, start)
+            after = np.frombuffer(partial.read_bytes(), "u1")
+            assert len(after) == len(before)
+            np.testing.assert_array_equal(after[~raw], before[~raw])
+    assert (after != before).any()
+    writer.close()
