@@ -1,0 +1,1 @@
+"""The training stage: networks, their training, and the dump of what they represent."""
