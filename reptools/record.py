@@ -164,7 +164,8 @@ def _seed(*, seed: int = 0) -> None:
 
 
 def _check_cv(value: Any) -> Any:
-    if value is None or value == "split" or hasattr(value, "split"):
+    splitter = not isinstance(value, str) and hasattr(value, "split")
+    if value is None or value == "split" or splitter:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 2:
         return value

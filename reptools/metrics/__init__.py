@@ -1,0 +1,1 @@
+"""Metrics, one declaration each; the public functions are re-exported by ``reptools``."""

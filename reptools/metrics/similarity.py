@@ -1,0 +1,83 @@
+"""Representational similarity analysis: compare two representations by their distances."""
+
+from __future__ import annotations
+
+from reptools.arrays import Array, to_host
+from reptools.metrics.comparators import Comparator, PreparedRdm, prepared_rdm, similarity
+from reptools.record import Context
+from reptools.registry import metric
+from reptools.statistics.distances import Distance, condensed
+
+
+def rdm_side(
+    x: Array,
+    /,
+    *,
+    rdm: Distance = "correlation",
+    compare: Comparator = "spearman",
+    context: Context | None = None,
+) -> PreparedRdm:
+    """The RDM of one side, made ready for its comparator."""
+    distances = condensed(x, rdm, None if context is None else context.stimulus)
+    return prepared_rdm(to_host(distances), method=compare)
+
+
+@metric(
+    kind="pair",
+    each=rdm_side,
+    better="higher",
+    bounds=(-1.0, 1.0),
+    symmetric=True,
+    invariances=("scale", "pattern_scale", "pattern_shift"),
+    backends=("numpy", "torch"),
+)
+def rsa(x: PreparedRdm, y: PreparedRdm, /) -> float:
+    """Similarity of the dissimilarity matrices of two representations of the same stimuli.
+
+    Parameters
+    ----------
+    x, y : DataArray (..., stimulus, unit), DataTree node or array (stimulus, unit)
+        Activations. Labelled sides are lined up by stimulus label; outer dimensions (step,
+        time) that both sides have are paired, the others are crossed.
+    rdm : {"correlation", "euclidean", "sqeuclidean", "cosine"}, default "correlation"
+        Distance between two patterns. The correlation distance ignores the mean and the scale
+        of each pattern; see :func:`rdm`.
+    compare : {"pearson", "spearman", "kendall_tau_a", "cosine"}, default "spearman"
+        How the two RDMs are compared; see :func:`compare_rdms`. Spearman assumes no more than
+        the same order of distances.
+    prepare : str, sequence of str or None, default None
+        Done to each side first: "zscore", "unit_norm", "drop_top:K", or several.
+
+    Returns
+    -------
+    DataArray
+        The score, 1 for the same order of distances, named "rsa", over the outer dimensions.
+
+    Raises
+    ------
+    StimulusError
+        The sides have different, repeated or fewer than 3 stimuli, or only one has labels.
+    DataError
+        A value is not finite, a pattern has no variance over units (correlation) or is zero
+        (cosine), or all distances of a side are equal.
+    ParameterError
+        An option is unknown or has a value that is not listed above.
+
+    References
+    ----------
+    Kriegeskorte, Mur & Bandettini (2008), Representational similarity analysis - connecting
+    the branches of systems neuroscience, Frontiers in Systems Neuroscience 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import reptools as rt
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(20, 30))
+    >>> noisy = x + 0.5 * rng.normal(size=x.shape)
+    >>> float(rt.rsa(x, 2 * x + 1)), float(rt.rsa(x, noisy)) > 0.5
+    (1.0, True)
+    >>> rt.rsa(x, noisy, rdm="sqeuclidean", compare="pearson").attrs["n_stimuli"]
+    20
+    """
+    return similarity(x, y)

@@ -1,0 +1,128 @@
+"""Principal components and each feature's share of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+
+from reptools.errors import (
+    DataError,
+    DimensionError,
+    FeatureError,
+    ParameterError,
+    ReptoolsWarning,
+    StimulusError,
+)
+from reptools.metrics.components import principal_components
+
+
+@pytest.fixture
+def features():
+    rng = np.random.default_rng(1)
+    names = np.array([f"s{i}" for i in range(40)])
+    return xr.Dataset(
+        {
+            "easy": ("stimulus", rng.integers(0, 2, 40), {"kind": "binary"}),
+            "colour": ("stimulus", rng.choice(["red", "green", "blue"], 40)),
+            "size": ("stimulus", rng.normal(size=40)),
+        },
+        coords={"stimulus": names},
+    )
+
+
+def activations(features, n_units, dtype=np.float64):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(40, n_units)) + 3 * features["easy"].values[:, None]
+    return xr.DataArray(
+        x.astype(dtype),
+        dims=("stimulus", "unit"),
+        coords={"stimulus": features["stimulus"].values},
+        attrs={"layer": "fc2", "system": "mlp"},
+    )
+
+
+@pytest.mark.parametrize("n_units", [8, 100])
+def test_scores_and_variance_agree_with_scikit_learn(features, n_units):
+    # oracle: sklearn.decomposition.PCA and LinearRegression of the installed version
+    x = activations(features, n_units)
+    found = principal_components(x, features, n_components=5)
+    pca = PCA(5, svd_solver="full").fit(x.values)
+    np.testing.assert_allclose(found.explained, pca.explained_variance_ratio_, atol=1e-10)
+    theirs = pca.transform(x.values)
+    theirs *= np.sign(theirs[0] * found.scores.values[0])
+    np.testing.assert_allclose(found.scores, theirs, atol=1e-8)
+    one_hot = np.stack([features["colour"] == c for c in ("red", "green", "blue")], axis=1)
+    columns = {"easy": features["easy"].values[:, None], "colour": one_hot, "size": None}
+    columns["size"] = features["size"].values[:, None]
+    for name, design in columns.items():
+        for k in range(5):
+            y = found.scores.values[:, k]
+            r2 = LinearRegression().fit(design, y).score(design, y)
+            assert float(found.share.sel(feature=name)[k]) == pytest.approx(r2, abs=1e-10)
+
+
+def test_result_says_what_it_is(features):
+    found = principal_components(activations(features, 8), features)
+    assert found.sizes == {"stimulus": 40, "component": 8, "feature": 3}
+    assert found.attrs["estimator"] == "in sample"
+    assert (found.attrs["layer"], found.attrs["n_units"]) == ("fc2", 8)
+    assert found["easy"].attrs["kind"] == "binary"
+    assert found["component"].values.tolist() == list(range(1, 9))
+
+
+def test_row_order_changes_nothing(features):
+    x = activations(features, 100)
+    shuffled = x.isel(stimulus=np.random.default_rng(0).permutation(40))
+    a = principal_components(x, features)
+    b = principal_components(shuffled, features)
+    np.testing.assert_allclose(b.scores.sel(stimulus=x.stimulus), a.scores, atol=1e-9)
+    np.testing.assert_allclose(b.share, a.share, atol=1e-10)
+
+
+def test_signs_are_fixed_by_the_largest_loading(features):
+    x = activations(features, 6)
+    found = principal_components(x, features).scores.values
+    loadings = np.linalg.lstsq(found, x.values - x.values.mean(axis=0), rcond=None)[0]
+    assert (loadings[np.arange(6), np.abs(loadings).argmax(axis=1)] > 0).all()
+
+
+def test_only_varying_directions_are_returned(features):
+    x = activations(features, 3)
+    x = xr.concat([x, 2 * x, 0 * x + 1e6], dim="unit")
+    found = principal_components(x, features)
+    assert found.sizes["component"] == 3
+    assert float(found.explained.sum()) == pytest.approx(1)
+
+
+def test_half_precision_and_large_means_are_centred_in_float64(features):
+    x = activations(features, 5, np.float32) + np.float32(1000)
+    found = principal_components(x, features)
+    reference = principal_components(x.astype(np.float64), features)
+    np.testing.assert_array_equal(found.scores, reference.scores)
+
+
+def test_constant_feature_is_missing_and_named(features):
+    features["flat"] = ("stimulus", np.ones(40))
+    with pytest.warns(ReptoolsWarning, match="'flat'"):
+        found = principal_components(activations(features, 4), features)
+    assert found.share.sel(feature="flat").isnull().all()
+    assert found.share.drop_sel(feature="flat").notnull().all()
+
+
+def test_what_cannot_be_decomposed_is_refused_by_name(features):
+    x = activations(features, 4)
+    with pytest.raises(DimensionError, match=r"principal_components: .*'step'.*x\.isel\(step=-1\)"):
+        principal_components(x.expand_dims(step=2), features)
+    with pytest.raises(DataError, match="does not vary: none of its 4 units"):
+        principal_components(0 * x + 0.1, features)
+    with pytest.raises(DataError, match=r"1 of 40 stimuli \(rows 3\)"):
+        principal_components(x.where(x.stimulus != "s3"), features)
+    with pytest.raises(ParameterError, match="got 0"):
+        principal_components(x, features, n_components=0)
+    with pytest.raises(StimulusError, match="40 only in x"):
+        principal_components(x, features.assign_coords(stimulus=[f"t{i}" for i in range(40)]))
+    with pytest.raises(FeatureError, match="'share'"):
+        principal_components(x, features.rename(size="share"))

@@ -1,0 +1,214 @@
+"""rdm: against scipy and rsatoolbox, accurate where the Gram form cancels, labelled."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import array_api_strict
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.io import loadmat
+from scipy.spatial.distance import pdist, squareform
+
+from reptools.errors import (
+    DataError,
+    DeadUnitWarning,
+    DimensionError,
+    ParameterError,
+    StimulusError,
+)
+from reptools.metrics.dissimilarity import rdm
+from reptools.statistics import distances
+from reptools.statistics.prepare import zscore
+from tests.conftest import labelled
+from tests.shared_data import shared
+
+METHODS = ("correlation", "euclidean", "sqeuclidean", "cosine")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(30, 7), (7, 30), (2, 4)])
+def test_against_scipy(rng: np.random.Generator, method: str, shape: tuple[int, int]) -> None:
+    x = rng.normal(size=shape) + 2
+    result = rdm(x, method=method)
+    np.testing.assert_allclose(result.values, squareform(pdist(x, method)), rtol=1e-11, atol=1e-14)
+    assert (result.values == result.values.T).all()
+    assert (np.diag(result.values) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "row"),
+    [
+        (
+            "correlation",
+            [0.06743295, 0.17848727, 0.18791288, 0.32968577, 0.38286194, 0.3722081, 0.53595954],
+        ),
+        (  # rsatoolbox calls it "euclidean" and divides by the 5 units
+            "sqeuclidean",
+            [1.89675612, 9.35013323, 7.12290581, 4.31005806, 6.95048204, 7.30236194, 12.83647667],
+        ),
+    ],
+)
+def test_values_of_rsatoolbox_0_3_2(method: str, row: list[float]) -> None:
+    x = np.sin(np.arange(1, 41) ** 1.5).reshape(8, 5) + np.arange(5)
+    np.testing.assert_allclose(rdm(x, method=method).values[0, 1:], row, atol=6e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_float32_with_a_mean_of_1000(rng: np.random.Generator, method: str) -> None:
+    x = (rng.normal(size=(40, 60)) + 1000).astype(np.float32)
+    exact = squareform(pdist(x.astype(np.float64), method))
+    np.testing.assert_allclose(rdm(x, method=method).values, exact, rtol=1e-7)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("block", [distances.BLOCK, 16])
+def test_patterns_that_nearly_coincide(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, method: str, block: int
+) -> None:
+    monkeypatch.setattr(distances, "BLOCK", block)
+    centres = rng.normal(size=(3, 12))
+    x = np.repeat(centres, 4, axis=0) + 1e-6 * rng.normal(size=(12, 12))
+    x[1] = x[0]
+    result = rdm(x, method=method).values
+    assert result[0, 1] == result[1, 0] == 0
+    # scipy computes 1 - r for these two, and loses the digits
+    tolerance = 1e-14 if method in ("correlation", "cosine") else 0
+    np.testing.assert_allclose(result, squareform(pdist(x, method)), rtol=1e-7, atol=tolerance)
+
+
+def test_ranges_that_overflow_a_square() -> None:
+    x = np.array([[1.0, 2.0, 4.0], [2.0, 4.0, 9.0], [3.0, 1.0, 1.0]])
+    for scale in (1e200, 1e-200):
+        for method in ("correlation", "cosine"):
+            scaled = rdm(x * scale, method=method).values
+            np.testing.assert_allclose(scaled, rdm(x, method=method).values, rtol=1e-12)
+
+
+def test_printed_values_of_simulated_patterns() -> None:
+    patterns = loadmat(shared("kriegeskorte92/simTruePatterns.mat"))["simTruePatterns2"]
+    row = rdm(patterns, method="sqeuclidean").values[0, 1:] / patterns.shape[1]
+    # printed in the notebook of rsatoolbox' demo 92imageData
+    np.testing.assert_allclose(row[:2], [1.79168033, 1.79025977], atol=5e-9)
+    np.testing.assert_allclose(row[-3:], [2.34585297, 2.34306615, 2.37794181], atol=5e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_patterns_of_scale_1e16(method: str) -> None:
+    patterns = loadmat(shared("kriegeskorte92/simTruePatterns.mat"))["simTruePatterns"]
+    assert np.abs(patterns).max() > 1e15
+    expected = squareform(pdist(patterns, method))
+    np.testing.assert_allclose(rdm(patterns, method=method).values, expected, rtol=1e-9)
+
+
+def test_zero_variance_patterns_are_counted_and_named(x: xr.DataArray) -> None:
+    x[[4, 9], :] = 0.1  # the mean of equal numbers may differ from them in the last digit
+    with pytest.raises(DataError, match=r"rdm: x: 2 of 24 patterns have no var.*'s004', 's009'\."):
+        rdm(x)
+    assert np.isfinite(rdm(x, method="euclidean").values).all()
+    with pytest.raises(DataError, match=r"2 of 24 patterns.*: 4, 9\."):
+        rdm(x.values)
+
+
+def test_zero_patterns_have_no_cosine(x: xr.DataArray) -> None:
+    x[3, :] = 0
+    with pytest.raises(DataError, match=r"1 of 24 patterns are all zero.*'s003'"):
+        rdm(x, method="cosine")
+
+
+def test_one_unit_has_no_correlation_distance(rng: np.random.Generator) -> None:
+    with pytest.raises(DataError, match="5 of 5 patterns have no variance"):
+        rdm(rng.normal(size=(5, 1)))
+
+
+def test_labels_outer_dimensions_and_attributes(rng: np.random.Generator) -> None:
+    x = labelled(rng.normal(size=(3, 10, 5))).assign_coords(split=("stimulus", list("ab") * 5))
+    result = rdm(x.transpose("stimulus", "step", "unit"))
+    assert (result.name, result.dims) == ("rdm", ("step", "stimulus", "stimulus_"))
+    assert result.step.values.tolist() == [0, 10, 20]
+    assert result.stimulus.values.tolist() == result.stimulus_.values.tolist()
+    assert result.split.dims == ("stimulus",)
+    np.testing.assert_allclose(result.sel(step=10).values, rdm(x.sel(step=10)).values, rtol=1e-12)
+    attrs = result.attrs
+    assert (attrs["distance"], attrs["squared"], attrs["divided_by_p"]) == ("correlation", 0, 0)
+    assert (attrs["n_stimuli"], attrs["n_units"]) == (10, 5)
+    assert rdm(x, method="sqeuclidean").attrs["squared"] == 1
+
+
+def test_the_refused_step_is_named(rng: np.random.Generator) -> None:
+    x = labelled(rng.normal(size=(3, 10, 5)))
+    x[2, 7] = 1.0
+    with pytest.raises(DataError, match=r"rdm: x at step=20: 1 of 10 patterns.*'s007'"):
+        rdm(x)
+
+
+def test_a_result_can_be_written(x: xr.DataArray, tmp_path: Path) -> None:
+    result = rdm(x)
+    result.to_netcdf(tmp_path / "rdm.nc", engine="h5netcdf")
+    with xr.open_dataarray(tmp_path / "rdm.nc", engine="h5netcdf") as again:
+        xr.testing.assert_equal(again.load(), result)
+        assert again.attrs["distance"] == "correlation"
+
+
+def test_shuffled_stimuli_give_the_shuffled_rdm(x: xr.DataArray, rng: np.random.Generator) -> None:
+    order = rng.permutation(24)
+    again = rdm(x.isel(stimulus=order)).sel(stimulus=x.stimulus, stimulus_=x.stimulus.values)
+    np.testing.assert_allclose(again.values, rdm(x).values, rtol=0, atol=1e-14)
+
+
+def test_prepare_comes_first(x: xr.DataArray) -> None:
+    np.testing.assert_allclose(rdm(x, prepare="zscore").values, rdm(zscore(x.values)).values)
+    assert '"prepare": ["zscore"]' in rdm(x, prepare="zscore").attrs["params"]
+
+
+def test_a_constant_unit_is_zero_after_zscore(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(1000, 3))
+    x[:, 1] = 0.1  # its mean over 1000 stimuli is not 0.1 in floating point
+    assert (zscore(x)[:, 1] == 0).all()
+
+
+def test_a_dead_layer_is_missing_at_its_step_only(rng: np.random.Generator) -> None:
+    x = labelled(rng.normal(size=(2, 6, 4)))
+    x[0] = 0
+    with pytest.warns(DeadUnitWarning, match="x has 4 of 4 units without variance"):
+        result = rdm(x)
+    assert np.isnan(result.values[0]).all()
+    assert np.isfinite(result.values[1]).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_other_array_libraries(rng: np.random.Generator, method: str) -> None:
+    torch = pytest.importorskip("torch")
+    x = rng.normal(size=(15, 8))
+    x[3] = x[7]
+    expected = rdm(x, method=method).values
+    on_torch = rdm(torch.from_numpy(x), method=method).values
+    np.testing.assert_allclose(on_torch, expected, rtol=1e-12, atol=1e-14)
+    strict = distances.condensed(array_api_strict.asarray(x), method)
+    np.testing.assert_allclose(squareform(np.asarray(strict)), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_bad_input(x: xr.DataArray) -> None:
+    with pytest.raises(ParameterError, match=r"rdm: method must be .*, got 'manhattan'"):
+        rdm(x, method="manhattan")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="got 'zscor'"):
+        rdm(x, prepare="zscor")
+    with pytest.raises(DimensionError, match=re.escape("shape (5,)")):
+        rdm(np.arange(5.0))
+    with pytest.raises(StimulusError, match="at least 2 stimuli, got 1"):
+        distances.condensed(np.ones((1, 4)))
+    with pytest.raises(StimulusError, match="repeated stimulus labels: 's000'"):
+        rdm(x.assign_coords(stimulus=["s000", *x.stimulus.values[:-1]]))
+    x[2, 1] = np.nan
+    with pytest.raises(DataError, match="not finite for 1 of 24 stimuli"):
+        rdm(x)
+
+
+def test_no_warning_on_plain_data(x: xr.DataArray) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for method in METHODS:
+            rdm(x, method=method)  # type: ignore[arg-type]
