@@ -1,0 +1,142 @@
+"""The standard report: what the files hold, what each layer represents, and what is alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from reptools import schema
+from reptools.errors import naming
+from reptools.record import Metric
+from reptools.registry import find
+from reptools.registry import metrics as registered
+from reptools.report.log import Log
+from reptools.report.overview import overview
+from reptools.report.page import Page
+from reptools.report.portraits import portraits
+from reptools.report.scores import layer_scores, pair_scores
+from reptools.report.systems import System, read_systems
+
+
+def build_report(
+    files: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    title: str | None = None,
+    metrics: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+) -> Path:
+    """Write the standard report of activation files as one self-contained HTML page.
+
+    For each file: variance explained per feature over training, principal components and
+    sparseness of its last layer. Then every registered metric: a table over layers for metrics of
+    one representation, a map of layers for metrics of pairs, with the last layers of all files
+    against each other. Whatever fails is named on the page with its message, as are all warnings.
+
+    Parameters
+    ----------
+    files : path or sequence of paths
+        Activation files. Pairs are formed from the first two.
+    out : path
+        The page to write; an existing one is replaced.
+    title : str, optional
+        By default the names of the systems.
+    metrics : sequence of str, optional
+        Metrics to evaluate, by default all. The figures of each file are always drawn.
+    layers : sequence of str, optional
+        Layers to use, by default all. The last one, in the order of the file, stands for the file
+        where only one can.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ParameterError
+        No file is given, or a metric or layer is unknown.
+    StoreError
+        A file cannot be opened or holds no layers.
+    MissingExtraError
+        matplotlib or jinja2 is not installed.
+    """
+    with naming("build_report"), ExitStack() as stack:
+        chosen = registered() if metrics is None else {name: find(name) for name in metrics}
+        page = Page(title or "")
+        log = Log(page)
+        with log.listening("opening the files"):
+            systems = read_systems(files, layers)
+        for system in systems:
+            stack.callback(system.tree.close)
+        page.title = title or _title(systems)
+        overview(page, systems)
+        portraits(systems, log)
+        _scores(systems, chosen, log)
+        _close(systems, log)
+        return page.write(out)
+
+
+def _title(systems: Sequence[System]) -> str:
+    names = [system.name for system in systems]
+    return f"Representations of {', '.join(names) if len(names) < 4 else f'{len(names)} systems'}"
+
+
+def _scores(systems: Sequence[System], chosen: Mapping[str, Metric], log: Log) -> None:
+    """Every metric at its defaults: of single representations, then of pairs."""
+    page, kinds = log.page, {record.kind for record in chosen.values()}
+    settings = "Every metric at its default settings" + (
+        ", at the last step of each file." if any(system.steps for system in systems) else "."
+    )
+    if kinds & {"feature", "single"}:
+        page.section("Scores by layer", settings)
+    for record in chosen.values():
+        if record.kind in ("feature", "single"):
+            layer_scores(record, systems, log)
+    if "pair" in kinds:
+        page.section("Layers compared", settings)
+    for record in chosen.values():
+        if record.kind == "pair":
+            pair_scores(record, systems, log)
+    if matrices := [name for name, record in chosen.items() if record.kind == "rdms"]:
+        page.note(
+            f"Not in this report: {', '.join(matrices)}. The inputs are dissimilarity matrices, "
+            "and these files hold activations."
+        )
+
+
+def _first(places: Sequence[str], limit: int = 2) -> str:
+    rest = len(places) - limit
+    return "; ".join(places[:limit]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _close(systems: Sequence[System], log: Log) -> None:
+    """Failures, warnings and provenance, and the sentence at the top that points to them."""
+    page = log.page
+    page.section("Notes on this report")
+    if log.failures:
+        page.table(
+            [{"what": what, "message": message} for what, message in log.failures],
+            "What could not be computed.",
+        )
+    if log.warnings:
+        page.table(
+            [{"warning": text, "in": _first(where)} for text, where in log.warnings.items()],
+            "Warnings while the report was computed.",
+        )
+    if not log.failures and not log.warnings:
+        page.text("Everything was computed, without a warning.")
+    for system in systems:
+        attrs = system.tree.attrs
+        known = {key: attrs[key] for key in (schema.SOURCE, schema.CREATED) if key in attrs}
+        page.details(
+            f"Provenance of {system.name}",
+            {"file": str(system.path), **known, **system.provenance},
+        )
+    failed, warned = len(log.failures), len(log.warnings)
+    trouble = [f"{failed} of its results could not be computed"] if failed else []
+    trouble += [f"{warned} warning{'s' if warned > 1 else ''} came up"] if warned else []
+    page.summary = f"Standard report of {len(systems)} activation file{'s' * (len(systems) > 1)}."
+    if trouble:
+        page.summary += f" {' and '.join(trouble).capitalize()}: see the notes at the end."

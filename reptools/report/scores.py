@@ -1,0 +1,151 @@
+"""Every registered metric, evaluated on the files of a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from reptools.calling import evaluate
+from reptools.comparing import compare
+from reptools.plots import similarity_map
+from reptools.record import Metric
+from reptools.report.log import Log
+from reptools.report.systems import System, at_last_step, by_feature
+
+COMMON = ("estimator", "cv", "groups", "seed", "prepare")  # named by attributes, or the default
+
+
+def layer_scores(record: Metric, systems: Sequence[System], log: Log) -> None:
+    """A table of one feature or single metric: a row per layer, a column per feature."""
+    page = log.page
+    page.heading(record.name, record.summary)
+    rows: list[dict[str, Any]] = []
+    beside: list[dict[str, Any]] = []
+    result = None
+    for system in systems:
+        features = system.features
+        if record.kind == "feature" and features is None:
+            page.note(f"{record.name} needs features, and {system.name} has none.")
+            continue
+        for layer, x in system.final_layers.items():
+            inputs = (x,) if record.kind == "single" else (x, features)
+            what = f"{record.name} of {system.name}, layer {layer}"
+            found = log.attempt(what, partial(evaluate, record, inputs, {}))
+            if found is None:
+                continue
+            result = found
+            place = (
+                {"system": system.name, "layer": layer} if len(systems) > 1 else {"layer": layer}
+            )
+            mean = _over_rest(found, keep=("feature",))
+            values = by_feature(mean) if "feature" in mean.dims else {record.name: float(mean)}
+            rows.append(place | values)
+            beside += [place | extra for extra in _extras(found, record.name)]
+    if result is None:
+        return
+    page.table(rows, _caption(record, result, ("feature",)))
+    if beside:
+        page.details(f"Beside {record.name}: {', '.join(_extra_names(result))}", beside)
+
+
+def pair_scores(record: Metric, systems: Sequence[System], log: Log) -> None:
+    """A map of layers by layers, and the last layers of all files against each other."""
+    log.page.heading(record.name, record.summary)
+    _layer_map(record, systems[0], systems[min(1, len(systems) - 1)], log)
+    if len(systems) > 1:
+        _last_layers(record, systems, log)
+
+
+def _layer_map(record: Metric, first: System, second: System, log: Log) -> None:
+    same = first is second
+    names = first.name if same else f"{first.name} and {second.name}"
+    grid = log.attempt(
+        f"{record.name} between layers of {names}",
+        lambda: compare(
+            first.final_layers, None if same else second.final_layers, metric=record.name
+        ),
+    )
+    if grid is None:
+        return
+    cells = _over_rest(grid, keep=("x", "y"))
+    low, high = float(cells.min()), float(cells.max())
+    log.page.figure(
+        similarity_map(cells, xlabel=f"layer of {first.name}", ylabel=f"layer of {second.name}"),
+        f"Layers of {first.name} against layers of {'itself' if same else second.name}. "
+        + _caption(record, grid, ("x", "y")),
+        alt=f"Heat map of {record.name} between layers of {names}, from {low:.2f} to {high:.2f}.",
+    )
+
+
+def _last_layers(record: Metric, systems: Sequence[System], log: Log) -> None:
+    last = {system.name: at_last_step(system.layers[system.last_layer]) for system in systems}
+    scores = log.attempt(
+        f"{record.name} between the last layers of all files",
+        lambda: compare(last, metric=record.name),
+    )
+    if scores is None:
+        return
+    cells = _over_rest(scores, keep=("x", "y")).transpose("x", "y").values
+    rows = [
+        {"system": name} | dict(zip(last, row, strict=True))
+        for name, row in zip(last, cells, strict=True)
+    ]
+    sides = "" if record.symmetric else " Rows are x, columns are y."
+    log.page.table(
+        rows,
+        f"Last layer of each file against those of the others.{sides} "
+        + _caption(record, scores, ("x", "y")),
+    )
+
+
+def _over_rest(result: xr.DataArray, keep: tuple[str, ...]) -> xr.DataArray:
+    """Mean over every dimension that a table or map has no place for; missing units left out."""
+    return result.mean([dim for dim in result.dims if dim not in keep])
+
+
+def _extra_names(result: xr.DataArray) -> list[str]:
+    """Coordinates that a kernel returned beside its score: of the same shape, and numbers."""
+    return [
+        str(key)
+        for key, coord in result.coords.items()
+        if coord.dims == result.dims and key not in result.dims and coord.dtype.kind == "f"
+    ]
+
+
+def _extras(result: xr.DataArray, name: str) -> list[dict[str, Any]]:
+    """Numbers that came with the scores (chance, a permuted target ...), a row per feature."""
+    extras = _extra_names(result)
+    if not extras:
+        return []
+    columns = {name: result, **{key: result.coords[key] for key in extras}}
+    means = {key: _over_rest(column, ("feature",)) for key, column in columns.items()}
+    if "feature" not in result.dims:
+        return [{key: float(value) for key, value in means.items()}]
+    return [
+        {"feature": str(feature)} | {key: float(means[key][at]) for key in means}
+        for at, feature in enumerate(result["feature"].values)
+    ]
+
+
+def _caption(record: Metric, result: xr.DataArray, keep: tuple[str, ...]) -> str:
+    """How the numbers came about: estimator, folds, options, stimuli, and how to read them."""
+    attrs = result.attrs
+    options = json.loads(attrs["params"])
+    named = [f"{k} {v}" for k, v in options.items() if k not in COMMON and v is not None]
+    parts = [] if attrs["estimator"] == "plug-in" else [attrs["estimator"]]
+    parts += named + ([attrs["cv"]] if "cv" in attrs else [])
+    parts.append(f"{attrs['n_stimuli']} stimuli")
+    rest = [f"live {dim}s" if dim == "unit" else str(dim) for dim in result.dims if dim not in keep]
+    parts += [f"mean over {' and '.join(rest)}"] if rest else []
+    low, high = record.bounds
+    sentence = f"{record.name}: {'; '.join(parts)}."
+    if np.isfinite(low) and np.isfinite(high):
+        sentence += f" From {low:g} to {high:g}."
+    elif np.isfinite(high):
+        sentence += f" At most {high:g}."
+    return sentence + (" Lower is more alike." if record.better == "lower" else "")
