@@ -1,0 +1,211 @@
+"""Commands that describe: what a file holds, whether it is sound, which metrics there are."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from reptools import schema, store
+from reptools.cli import output
+from reptools.cli.sources import opened
+from reptools.cli.words import plain
+from reptools.errors import some
+from reptools.provenance import from_json
+from reptools.record import INPUTS, Metric
+from reptools.registry import find, list_metrics
+
+# --- info ---------------------------------------------------------------------------------------
+
+
+def info(*, file: str, json: bool) -> None:
+    """Print what a file holds; no activation is read."""
+    with opened(file) as tree:
+        found = contents(tree, file)
+    if json:
+        output.print_json(found)
+        return
+    state = "complete" if found["complete"] else "INCOMPLETE"
+    print(f"{file}: {found['kind']} of {found['system']}, {state}, created {found['created']}")
+    if found["source"]:
+        print(f"source: {found['source']}")
+    print(f"stimuli: {found['stimuli']['count']}, first {some(found['stimuli']['first'])}")
+    for name, text in found["stimuli"]["coords"].items():
+        print(f"  {name}: {text}")
+    steps = found["steps"]
+    if steps:
+        print(f"steps: {len(steps)}, from {steps[0]} to {steps[-1]}")
+    for title in ("layers", "features", "outputs", "rdms"):
+        rows = found[title]
+        print(f"\n{title}: {len(rows) or 'none'}")
+        if rows:
+            output.print_table(list(rows[0]), [list(row.values()) for row in rows])
+    print("\nprovenance")
+    output.print_table(["", ""], _flat(found["provenance"]))
+
+
+def contents(tree: xr.DataTree, file: str) -> dict[str, Any]:
+    """What a file holds, as plain data."""
+    attrs = tree.attrs
+    labels = tree.coords[schema.STIMULUS].values if schema.STIMULUS in tree.coords else np.array([])
+    coords = {
+        str(name): _summary(coord)
+        for name, coord in tree.coords.items()
+        if coord.dims == (schema.STIMULUS,) and name != schema.STIMULUS
+    }
+    return {
+        "file": file,
+        "kind": attrs.get(schema.KIND, "unknown"),
+        "system": attrs.get(schema.SYSTEM, "unknown"),
+        "source": attrs.get(schema.SOURCE, ""),
+        "created": attrs.get(schema.CREATED, "unknown"),
+        "complete": bool(attrs.get(schema.COMPLETE, 1)),
+        "stimuli": {"count": labels.size, "first": labels[:3].tolist(), "coords": coords},
+        "steps": tree.coords[schema.STEP].values.tolist() if schema.STEP in tree.coords else [],
+        "layers": [_layer(name, group) for name, group in _children(tree, schema.LAYERS)],
+        "features": [_feature(name, data) for name, data in _variables(tree, schema.FEATURES)],
+        "outputs": [
+            {"name": name, "shape": shape(data)} for name, data in _variables(tree, schema.OUTPUTS)
+        ],
+        "rdms": [
+            {"name": name, "shape": shape(data)}
+            for name, group in _children(tree, "rdms")
+            for data in group.data_vars.values()
+        ],
+        "provenance": from_json(attrs.get(schema.PROVENANCE, "{}")),
+    }
+
+
+def shape(data: xr.DataArray) -> str:
+    """Dimensions with their sizes, as in ``step 12 x stimulus 64 x unit 100``."""
+    return " x ".join(f"{dim} {size}" for dim, size in data.sizes.items()) or "one value"
+
+
+def _children(tree: xr.DataTree, group: str) -> list[tuple[str, xr.DataTree]]:
+    return list(tree.children[group].children.items()) if group in tree.children else []
+
+
+def _variables(tree: xr.DataTree, group: str) -> list[tuple[str, xr.DataArray]]:
+    found = tree.children[group].data_vars if group in tree.children else {}
+    return [(str(name), data) for name, data in found.items()]
+
+
+def _layer(name: str, group: xr.DataTree) -> dict[str, Any]:
+    data = group.data_vars[schema.ACTIVATION]
+    path = group.attrs.get(schema.LAYER, name)
+    return {"name": name, "shape": shape(data), "type": str(data.dtype), "module": path}
+
+
+def _feature(name: str, data: xr.DataArray) -> dict[str, Any]:
+    attrs = data.attrs
+    return {
+        "name": name,
+        "kind": attrs.get(schema.FEATURE_KIND, "unknown"),
+        "values": _summary(data),
+        "complexity": attrs.get(schema.COMPLEXITY),
+        "chance": attrs.get(schema.CHANCE),
+    }
+
+
+def _summary(data: xr.DataArray) -> str:
+    """Classes with their counts where they are few, otherwise the range or their number."""
+    values = data.values
+    if values.dtype.kind == "f":
+        return f"{np.nanmin(values):.4g} to {np.nanmax(values):.4g}"
+    found, counts = np.unique(values, return_counts=True)
+    if found.size > 6:
+        return f"{found.size} values"
+    pairs = zip(found.tolist(), counts.tolist(), strict=True)
+    return ", ".join(f"{value} ({count})" for value, count in pairs)
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested data as lines: ``config.lr  0.1``."""
+    rows: list[tuple[str, str]] = []
+    for key, value in data.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", plain(value)))
+    return rows
+
+
+# --- validate -----------------------------------------------------------------------------------
+
+
+def validate(*, file: str, deep: bool, json: bool) -> int:
+    """Print every deviation from the schema; the exit status is 1 if there is one."""
+    deviations = store.validate(file, deep=deep)
+    if json:
+        output.print_json({"file": file, "deep": deep, "deviations": deviations})
+    else:
+        for deviation in deviations:
+            print(deviation)
+        count = f"{len(deviations)} deviations" if deviations else "no deviation"
+        print(f"{file}: {count} from schema {schema.VERSION}{', values included' if deep else ''}")
+    return 1 if deviations else 0
+
+
+# --- metrics ------------------------------------------------------------------------------------
+
+
+def metrics(*, name: str | None, json: bool) -> None:
+    """Print the registry, or all there is to know of one metric."""
+    if name is not None:
+        record = find(name.replace("-", "_"))
+        if json:
+            output.print_json(described(record))
+        else:
+            _print_metric(record)
+        return
+    rows = list_metrics().rows()
+    if json:
+        output.print_json(rows)
+        return
+    header, cells = list(rows[0]), [list(row.values()) for row in rows]
+    if not output.fits(header, cells):
+        header = ["name", "takes", "better", "summary"]
+        cells = [[row[key] for key in header] for row in rows]
+    output.print_table(header, cells)
+    print("reptools metrics NAME tells all of one; reptools compute NAME --help its use")
+
+
+def described(record: Metric) -> dict[str, Any]:
+    """A record as plain data."""
+    return {
+        "name": record.name,
+        "summary": record.summary,
+        "kind": record.kind,
+        "takes": list(INPUTS[record.kind]),
+        "options": [
+            {"name": p.name, "allowed": p.description, "default": plain(p.default)}
+            for p in record.parameters.values()
+        ],
+        "better": record.better,
+        "bounds": list(record.bounds),
+        "symmetric": record.symmetric,
+        "invariances": list(record.invariances),
+        "backends": list(record.backends),
+        "per_unit": record.per_unit,
+        "held_out": record.resamples,
+    }
+
+
+def _print_metric(record: Metric) -> None:
+    options = [f"{p.name}={p.default!r}" for p in record.parameters.values()]
+    print(f"{record.name}({', '.join([*INPUTS[record.kind], '/', '*', *options])})\n")
+    facts = [
+        ("better", record.better),
+        ("bounds", f"{record.bounds[0]:g} to {record.bounds[1]:g}"),
+        ("symmetric", "yes" if record.symmetric else "no"),
+        ("invariant to", ", ".join(record.invariances) or "nothing declared"),
+        ("held out", "yes" if record.resamples else "no"),
+        ("runs on", ", ".join(record.backends)),
+    ]
+    output.print_table(["", ""], facts)
+    rows = [(p.name, p.description, plain(p.default)) for p in record.parameters.values()]
+    print()
+    output.print_table(["option", "allowed", "default"], rows)
+    print(f"\n{inspect.getdoc(record.kernel)}")

@@ -1,0 +1,225 @@
+"""Results on the screen, as JSON, and in files that other tools read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from reptools.errors import ParameterError, StoreError
+
+HDF5, CSV, PAGE = (".h5", ".nc"), ".csv", (".html", ".htm")
+ACROSS = ("y", "feature")  # dimensions that make the columns of a table
+Row = Sequence[Any]
+
+
+# --- result files -------------------------------------------------------------------------------
+
+
+def check_out(
+    out: str | None,
+    inputs: Iterable[str],
+    *,
+    overwrite: bool,
+    suffixes: Sequence[str] = (*HDF5, CSV),
+) -> None:
+    """Refuse an output file before anything is computed.
+
+    Raises
+    ------
+    ParameterError
+        Its suffix is unknown, or it is one of the inputs.
+    StoreError
+        It exists already, or its folder does not.
+    """
+    if out is None:
+        return
+    path = Path(out)
+    if path.suffix not in suffixes:
+        raise ParameterError(f"--out must end in {' or '.join(suffixes)}, got {out!r}. Rename it.")
+    if not path.parent.is_dir():
+        raise StoreError(f"folder {path.parent} does not exist. Create it first.")
+    if path.exists():
+        if any(os.path.exists(name) and os.path.samefile(name, path) for name in inputs):
+            raise ParameterError(f"--out {out} is an input. Choose another name.")
+        if not overwrite:
+            raise StoreError(f"{out} exists already. Choose another name, or pass --overwrite.")
+
+
+def write(result: xr.DataArray, out: str) -> None:
+    """Write a result beside its final name, then rename, so that a file is always whole."""
+    path = Path(out)
+    aside = path.with_name(f"{path.name}.new")
+    try:
+        if path.suffix == CSV:
+            with open(aside, "w", encoding="utf-8", newline="") as file:
+                header, rows = long_table(result)
+                csv.writer(file).writerows([header, *([_cell(v) for v in row] for row in rows)])
+        else:
+            result.to_netcdf(aside, engine="h5netcdf")
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StoreError(f"{out} cannot be written: {error.strerror or error}.") from None
+
+
+def _cell(value: Any) -> Any:
+    """A missing number is an empty cell, which every reader of CSV takes for missing."""
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+def as_json(result: xr.DataArray) -> dict[str, Any]:
+    """A result as plain data: name, dims, values, coords and attrs."""
+    coords = {
+        str(name): {"dims": list(coord.dims), "values": coord.values.tolist()}
+        for name, coord in result.coords.items()
+    }
+    return {
+        "name": result.name,
+        "dims": list(result.dims),
+        "values": result.values.tolist(),
+        "coords": coords,
+        "attrs": {str(key): _decoded(value) for key, value in result.attrs.items()},
+    }
+
+
+def _decoded(value: Any) -> Any:
+    """Attributes that hold JSON (options, inputs, versions) as data, not as text in text."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout; numbers that JSON does not know (NaN, infinity) become null."""
+    print(json.dumps(_strict(value), indent=2, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def long_table(result: xr.DataArray) -> tuple[list[str], list[Row]]:
+    """One row a value: dimensions, then the value, then every other coordinate."""
+    dims = [str(dim) for dim in result.dims]
+    others = [str(name) for name in result.coords if name not in dims]
+    columns = [_column(result, dim) for dim in dims]
+    columns += [result.values.ravel().tolist(), *(_column(result, name) for name in others)]
+    rows: list[Row] = list(zip(*columns, strict=True))
+    return [*dims, str(result.name), *others], rows
+
+
+def _column(result: xr.DataArray, name: str) -> list[Any]:
+    """A coordinate at every value of the result; positions where a dimension has none."""
+    if name in result.coords:
+        coord = result.coords[name]
+    else:
+        coord = xr.DataArray(np.arange(result.sizes[name]), dims=name)
+    return list(coord.broadcast_like(result).transpose(*result.dims).values.ravel().tolist())
+
+
+def wide_table(result: xr.DataArray) -> tuple[list[str], list[Row]] | None:
+    """A grid with y or the features side by side; None where there is nothing to put beside."""
+    across = next((dim for dim in ACROSS if result.sizes.get(dim, 0) > 1), None)
+    if across is None:
+        return None
+    down = [str(dim) for dim in result.dims if dim != across]
+    corner = [*down[:-1], f"{down[-1]} \\ {across}"] if across == "y" and down else down
+    table = result.transpose(*down, across)
+    template = table.isel({across: 0}, drop=True)
+    values = table.values.reshape(-1, table.sizes[across]).tolist()
+    keys = zip(*(_column(template, dim) for dim in down), strict=True) if down else [()]
+    rows: list[Row] = [[*key, *row] for key, row in zip(keys, values, strict=True)]
+    return [*corner, *map(str, result[across].values.tolist())], rows
+
+
+def show(result: xr.DataArray, *, long: bool = False) -> None:
+    """Print a result as a table: a grid where one fits the screen, one row a value otherwise."""
+    wide = None if long else wide_table(result)
+    if wide is not None and fits(*wide):
+        print_table(*wide)
+        hidden = [str(name) for name, c in result.coords.items() if c.dims == result.dims]
+        if hidden:
+            print(f"{result.name} alone; --long also shows {', '.join(hidden)}")
+        return
+    header, rows = long_table(result)
+    same = []
+    if not fits(header, rows):  # what all rows share needs no column
+        beside = range(result.ndim + 1, len(header))
+        same = [i for i in beside if len({row[i] for row in rows}) == 1]
+    kept = [i for i in range(len(header)) if i not in same]
+    print_table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    if same:
+        print(f"in every row: {', '.join(f'{header[i]} {rows[0][i]}' for i in same)}")
+
+
+def texts(column: Sequence[Any]) -> list[str]:
+    """A column as text: four decimals, or powers of ten where these would show nothing."""
+    sizes = [abs(v) for v in column if isinstance(v, float) and math.isfinite(v)]
+    form = ".4f" if not any(sizes) or 1e-3 <= max(sizes) < 1e6 else ".3e"
+    return ["-" if v is None else f"{v:{form}}" if isinstance(v, float) else str(v) for v in column]
+
+
+def _console(width: int | None = None) -> Any:
+    from rich.console import Console
+
+    if width is None and not sys.stdout.isatty():
+        width = 10_000  # a pipe has no width: lines are as long as they need to be
+    return Console(width=width, markup=False, highlight=False, emoji=False)
+
+
+def _table(header: Sequence[str], rows: Sequence[Row]) -> Any:
+    """A table of which only the last column folds, at its words: names and numbers stay whole."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, show_header=any(header)
+    )
+    columns = [[row[i] for row in rows] for i in range(len(header))]
+    for i, (name, column) in enumerate(zip(header, columns, strict=True)):
+        numeric = bool(column) and all(isinstance(value, (int, float)) for value in column)
+        last = i == len(header) - 1
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=not last)
+    for cells in zip(*map(texts, columns), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _measured(header: Sequence[str], rows: Sequence[Row]) -> Any:
+    """Smallest and natural width of a table."""
+    console = _console()
+    unlimited = console.options.update(max_width=10**6)
+    return console.measure(_table(header, rows), options=unlimited)
+
+
+def fits(header: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Whether the table has room on the screen without folding a cell."""
+    return bool(_measured(header, rows).maximum <= _console().width)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Row]) -> None:
+    """Print a table, without its header where that is empty; wider than the screen, never cut."""
+    width = max(_console().width, _measured(header, rows).minimum)
+    _console(width).print(_table(header, rows))
