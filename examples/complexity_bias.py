@@ -1,0 +1,373 @@
+"""The main job: train networks on an easy and a hard feature, and see what each analysis sees.
+
+    python examples/complexity_bias.py            # 3 conditions x 5 seeds, some minutes on 2 cores
+    python examples/complexity_bias.py --fast     # seconds a run, to see that everything works
+
+Networks learn an easy feature (one input bit), a hard one (the parity of four), or both, equally
+well. After Lampinen, Chan and Hermann (2024) the script then asks, at the last hidden layer:
+
+- C1   does the easy feature explain more of the variance than the hard one?
+- C2   does its variance go on growing after it is mastered, and while the hard one is learned?
+- C3   is the hard feature coded by fewer units?
+- C4   is the first principal component about the easy feature?
+- E3   do RSA and CKA find "both" like "easy only" (a) and unlike "hard only" (b)?
+- C14  is any of it there before training?
+
+Every row compares two quantities within a run. Its verdict was fixed here before the runs, from the
+two-sided 95 % t interval of their difference over seeds: *shown* (above 0), *reversed* (below 0) or
+*not decided*. All settings are ours (models/experiments/). A seed counts if in all of its runs every
+feature trained on reaches 99 % balanced test accuracy and is linearly decodable (95 %) at the layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t as student
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # models/ is not installed
+
+import reptools as rt
+from models.train import run_experiment
+from reptools import plots
+from reptools.report import Page
+
+EASY, HARD = "easy", "hard"
+LEARNED, DECODABLE = 0.99, 0.95
+ESTIMATORS = ("pooled", "per_stimulus", "per_unit")
+SCORES = {
+    "RSA (Spearman of Euclidean RDMs)": {"metric": "rsa", "rdm": "euclidean"},
+    "CKA, debiased": {"metric": "cka"},
+    "CKA, biased": {"metric": "cka", "estimator": "biased"},
+}
+Records = list[dict[str, object]]
+
+
+# --- runs ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained network; what is measured is its last hidden layer."""
+
+    condition: str
+    seed: int
+    tree: xr.DataTree
+
+    @property
+    def name(self) -> str:
+        return f"{self.condition} {self.seed}"
+
+    @property
+    def features(self) -> xr.DataTree:
+        return self.tree["features"]
+
+    @cached_property
+    def layers(self) -> dict[str, xr.DataArray]:
+        """Activations (step, stimulus, unit) of every layer."""
+        return {name: node["activation"] for name, node in self.tree["layers"].children.items()}
+
+    @property
+    def hidden(self) -> xr.DataArray:
+        return list(self.layers.values())[-1]
+
+    @property
+    def last(self) -> xr.DataArray:
+        """The last hidden layer at the last step."""
+        return self.hidden.isel(step=-1)
+
+    @property
+    def accuracy(self) -> xr.DataArray:
+        """Balanced test accuracy (step, feature) of the features trained on."""
+        return self.tree["outputs"]["accuracy"]
+
+    def mastered(self, feature: str) -> int:
+        """First step from which on the feature stays learned, by position."""
+        learned = self.accuracy.sel(feature=feature).values >= LEARNED
+        return len(learned) - int(np.argmin(learned[::-1])) if not learned.all() else 0
+
+
+Runs = Mapping[str, list[Run]]
+
+
+def open_runs(paths: Sequence[Path]) -> Runs:
+    runs: dict[str, list[Run]] = {}
+    for path in paths:
+        condition, _, seed = path.stem.rpartition("-seed")
+        runs.setdefault(condition, []).append(Run(condition, int(seed), rt.open(path)))
+    return runs
+
+
+def counted(runs: Runs) -> tuple[Runs, Records]:
+    """The runs of the seeds that count, and a record of why."""
+    records: Records = []
+    failed = set()
+    for run in (run for group in runs.values() for run in group):
+        for name in run.accuracy.feature.values.tolist():
+            accuracy = float(run.accuracy.isel(step=-1).sel(feature=name))
+            probe = rt.probe(run.last, run.features[name])
+            counts = accuracy >= LEARNED and float(probe) >= DECODABLE
+            if not counts:
+                failed.add(run.seed)
+            records.append(
+                {
+                    "condition": run.condition,
+                    "seed": run.seed,
+                    "feature": name,
+                    "test accuracy": accuracy,
+                    "decodable": float(probe),
+                    "dead units": f"{probe.attrs['n_dead_units']} of {probe.attrs['n_units']}",
+                    "counts": "yes" if counts else "NO",
+                }
+            )
+    kept = {name: [r for r in group if r.seed not in failed] for name, group in runs.items()}
+    return kept, records
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim: two quantities per seed, of which the first is predicted to be larger."""
+
+    name: str
+    claim: str
+    labels: tuple[str, str]
+    first: np.ndarray
+    second: np.ndarray
+
+    def record(self) -> dict[str, object]:
+        effect = self.first - self.second
+        n = effect.size
+        half = student.ppf(0.975, n - 1) * effect.std(ddof=1) / n**0.5 if n > 1 else np.inf
+        low, high = effect.mean() - half, effect.mean() + half
+        a, b = (
+            f"{label} {x.mean():.3f}\n{x.min():.3f} to {x.max():.3f}"
+            for label, x in zip(self.labels, (self.first, self.second), strict=True)
+        )
+        return {
+            "row": self.name,
+            "claim": self.claim,
+            "larger": a,
+            "smaller": b,
+            "difference, 95 %": f"{effect.mean():+.3f}\n{low:+.3f} to {high:+.3f}",
+            "seeds": f"{int((effect > 0).sum())} of {n}",
+            "verdict": "shown" if low > 0 else "reversed" if high < 0 else "not decided",
+        }
+
+
+def over_seeds(runs: Sequence[Run], results: Sequence[xr.DataArray]) -> xr.DataArray:
+    """One result per run, stacked along ``run``."""
+    seeds = xr.Variable("run", [run.seed for run in runs])
+    return xr.concat(results, dim="run", coords="minimal", compat="override").assign_coords(
+        run=seeds
+    )
+
+
+def variance(runs: Sequence[Run], **options: str) -> xr.DataArray:
+    """Variance explained (run, step, feature) at the last hidden layer."""
+    return over_seeds(
+        runs, [rt.variance_explained(run.hidden, run.features, **options) for run in runs]
+    )
+
+
+def likeness(runs: Runs, options: Mapping[str, str]) -> xr.DataArray:
+    """Every run against every run, last hidden layer at the last step."""
+    layers = {run.name: run.last for group in runs.values() for run in group}
+    return rt.compare(layers, **options)
+
+
+def to_both(grid: xr.DataArray, runs: Runs, other: str) -> np.ndarray:
+    """Per seed of "both": mean score against all runs of the other condition."""
+    names = [run.name for run in runs[other]]
+    return np.array([float(grid.sel(x=run.name, y=names).mean()) for run in runs["both"]])
+
+
+def measure(runs: Runs) -> tuple[list[Row], dict[str, xr.DataArray], list[xr.Dataset]]:
+    """All rows, the results behind the figures, and the components of each "both" run."""
+    both = runs["both"]
+    by = {name: variance(both, estimator=name) for name in ESTIMATORS}
+    course = variance(both, denominator="final")
+    sparse = over_seeds(both, [rt.sparseness(run.last, run.features) for run in both])
+    components = [rt.principal_components(run.last, run.features) for run in both]
+    grids = {name: likeness(runs, options) for name, options in SCORES.items()}
+
+    def at(result: xr.DataArray, feature: str, step: int = -1) -> np.ndarray:
+        return result.sel(feature=feature).isel(step=step).values
+
+    def share(feature: str) -> np.ndarray:
+        return np.array([float(c.share.sel(feature=feature)[0]) for c in components])
+
+    mastered, learned = (
+        np.array(
+            [float(course.sel(feature=EASY)[i, run.mastered(name)]) for i, run in enumerate(both)]
+        )
+        for name in (EASY, HARD)
+    )
+    pair = (EASY, HARD)
+    rows = [
+        Row("C1", f"easy explains more variance, {name}", pair, at(r, EASY), at(r, HARD))
+        for name, r in by.items()
+    ]
+    rows += [
+        Row("C2", "easy grows after it is mastered", ("end", "then"), at(course, EASY), mastered),
+        Row("C2", "and while hard is learned", ("hard learned", "then"), learned, mastered),
+        Row(
+            "C3",
+            "hard is coded more sparsely (Gini)",
+            (HARD, EASY),
+            sparse.sel(feature=HARD).values,
+            sparse.sel(feature=EASY).values,
+        ),
+        Row("C4", "component 1 is about easy (R2)", pair, share(EASY), share(HARD)),
+    ]
+    against = ("easy only", "hard only")
+    rows += [
+        Row(
+            "E3a, b",
+            f'"both" is more like "easy only", {name}',
+            against,
+            *(to_both(grid, runs, c) for c in ("easy_only", "hard_only")),
+        )
+        for name, grid in grids.items()
+    ]
+    start = by["pooled"]
+    rows.append(
+        Row("C14", "untrained: easy explains more", pair, at(start, EASY, 0), at(start, HARD, 0))
+    )
+    return rows, {"course": course, **grids}, components
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+
+def component_table(components: Sequence[xr.Dataset]) -> Records:
+    """Mean over seeds of each component's variance and of its share of each feature."""
+    stacked = xr.concat(components, dim="run", coords="minimal", compat="override", join="inner")
+    mean = stacked[["explained", "share"]].mean("run").isel(component=slice(6))
+    return [
+        {
+            "component": int(c.component),
+            "variance": float(c.explained),
+            **{f"share of {name}": float(c.share.sel(feature=name)) for name in (EASY, HARD)},
+        }
+        for c in (mean.isel(component=i) for i in range(mean.sizes["component"]))
+    ]
+
+
+def show(console: Console, title: str, records: Records) -> None:
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    for key in records[0]:
+        table.add_column(key, overflow="fold")
+    for record in records:
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in record.values()))
+    console.print(table)
+
+
+def write_page(
+    path: Path,
+    runs: Runs,
+    rows: Sequence[Row],
+    results: Mapping[str, xr.DataArray],
+    components: Sequence[xr.Dataset],
+    records: Records,
+) -> Path:
+    both = runs["both"]
+    colours = plots.feature_colours([EASY, HARD])
+    where = f"last hidden layer of {len(both)} networks that learned both features"
+    page = Page("An easy and a hard feature, learned equally well", summary=__doc__.split("\n")[0])
+    page.section("Verdicts", "Mean over seeds, with the smallest and largest seed in brackets.")
+    page.table([row.record() for row in rows], "Every row, its rule fixed before the runs.")
+
+    page.section("Variance over training")
+    accuracy = over_seeds(both, [run.accuracy for run in both])
+    page.figure(
+        plots.variance_over_training(results["course"], accuracy=accuracy, colours=colours),
+        f"C1 and C2. Variance explained, as a share of the total at the last step; {where}.",
+    )
+    page.section("Spread over units and components")
+    units = [rt.unit_variance_explained(run.last, run.features) for run in both]
+    page.figure(
+        plots.sparseness_curves(units[0], colours=colours),
+        f"C3. Variance of each unit explained, units in order; seed {both[0].seed}.",
+    )
+    page.figure(
+        plots.component_scatter(components[0], colours=colours),
+        f"C4. The first two principal components, coloured by each feature; seed {both[0].seed}.",
+    )
+    page.table(component_table(components), "C4. Shares of the components, mean over seeds.")
+
+    page.section("What similarity scores see")
+    for name in SCORES:
+        page.figure(
+            plots.similarity_map(results[name], xlabel="network", ylabel="network"),
+            f"E3. {name} between all networks, last hidden layer at the last step.",
+        )
+    for other in ("easy_only", "hard_only"):
+        xs, ys = (
+            {name: layer.isel(step=-1) for name, layer in runs[c][0].layers.items()}
+            for c in ("both", other)
+        )
+        page.figure(
+            plots.similarity_map(rt.compare(xs, ys), xlabel="both", ylabel=other.replace("_", " ")),
+            f"Debiased CKA, layer by layer: both against {other.replace('_', ' ')}, first seeds.",
+        )
+    page.section("Which runs count")
+    page.table(records, "Balanced test accuracy, and held-out probe at the measured layer.")
+    page.details("Provenance of the first run", both[0].tree.attrs["provenance"])
+    return page.write(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--fast", action="store_true", help="small networks, for checking only")
+    parser.add_argument("--seeds", type=int, help="number of seeds; default: those of the file")
+    parser.add_argument("--jobs", type=int, help="networks at a time; default: number of cores")
+    parser.add_argument("--out", type=Path, default=Path("results/complexity_bias"))
+    options = parser.parse_args(arguments)
+    console = Console()
+    began = time.monotonic()
+    experiment = f"experiments/complexity_bias{'_fast' if options.fast else ''}.toml"
+    paths = run_experiment(
+        experiment,
+        options.out,
+        seeds=None if options.seeds is None else range(options.seeds),
+        jobs=options.jobs,
+        overwrite=True,
+    )
+    # dead ReLU units are expected here: they are counted in the table instead
+    warnings.simplefilter("ignore", rt.errors.DeadUnitWarning)
+    runs, records = counted(open_runs(paths))
+    show(console, "Which runs count", records)
+    if len(runs["both"]) < 2:
+        console.print("[bold red]Fewer than two seeds count, so nothing can be said.[/]")
+        return 1
+    rows, results, components = measure(runs)
+    show(console, "C4: what the principal components carry", component_table(components))
+    show(console, f"Last hidden layer, {len(runs['both'])} seeds", [row.record() for row in rows])
+    pooled = rows[0]
+    console.print(
+        f"Pooled, easy explains {pooled.first.mean() / pooled.second.mean():.1f} times what hard "
+        f"explains (mean over seeds), and more in {int((pooled.first > pooled.second).sum())} of "
+        f"{pooled.first.size} seeds."
+    )
+    page = write_page(options.out / "report.html", runs, rows, results, components, records)
+    console.print(f"Runs and report: {page} ({time.monotonic() - began:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
