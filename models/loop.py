@@ -176,8 +176,9 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
 def final_accuracy(path: str | Path) -> dict[str, tuple[float, bool]]:
     """Read a run's balanced test accuracy at its last step, and whether that counts as learned."""
     with store.open(path) as tree:
-        last = tree["outputs/accuracy"].isel(step=-1).load()
-        learned = tree["outputs/learned"].isel(step=-1).load()
+        outputs = tree["outputs"].dataset
+        last = outputs["accuracy"].isel(step=-1).load()
+        learned = outputs["learned"].isel(step=-1).load()
     return {
         str(name): (float(value), bool(flag))
         for name, value, flag in zip(

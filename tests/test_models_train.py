@@ -34,7 +34,7 @@ widths = [16, 8]
 [training]
 learning_rate = 1e-2
 batch = 64
-checkpoints = [0, 200]
+checkpoints = [0, 4, 200]
 """
 
 
@@ -64,22 +64,6 @@ def test_one_file_per_condition_and_seed(paths: list[Path]) -> None:
         assert all(learned for _, learned in final_accuracy(path).values())
     assert set(final_accuracy(paths[0])) == {"easy"}
     assert set(final_accuracy(paths[2])) == {"easy", "hard"}
-
-
-def test_the_number_of_jobs_changes_no_number(
-    file: Path, paths: list[Path], tmp_path: Path
-) -> None:
-    (again,) = run_experiment(
-        file,
-        tmp_path,
-        seeds=[1],
-        jobs=1,
-        progress=False,
-        overrides={"conditions": {"both": ["easy", "hard"]}},
-    )
-    first, second = (store.open(p)["layers/fc2"]["activation"] for p in (paths[3], again))
-    assert (first.values == second.values).all()
-    assert first.coords["stimulus"].equals(second.coords["stimulus"])
 
 
 def test_existing_runs_stop_everything(file: Path, paths: list[Path]) -> None:
@@ -124,18 +108,23 @@ def test_overrides_need_a_file(file: Path, tmp_path: Path) -> None:
         run_experiment(load_experiment(file), tmp_path, overrides={"seeds": [1]})
 
 
-def test_command(file: Path, tmp_path: Path) -> None:
+def test_command_and_number_of_jobs(file: Path, paths: list[Path], tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "models.train", str(file)]
-    options = ["--out", str(tmp_path), "--seeds", "0", "--jobs", "1"]
-    settings = ["--set", "training.checkpoints=[0, 4]", "--set", 'training.optimizer="adamw"']
+    options = ["--out", str(tmp_path), "--seeds", "1", "--jobs", "1"]
+    settings = ["--set", "training.checkpoints=[0, 4]"]
     done = subprocess.run(
         [*command, *options, *settings], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 3, done.stderr
     assert "NO" in done.stdout
     assert "WARNING: run_experiment: not learned: " in done.stderr
-    assert "both-seed0 ends with 'hard' at " in done.stderr
-    assert len(list(tmp_path.glob("both-seed0.h5"))) == 1
+    assert "both-seed1 ends with 'hard' at " in done.stderr
+    with store.open(paths[3]) as one, store.open(tmp_path / "both-seed1.h5") as two:
+        for tree in (one, two):
+            assert tree.attrs["system"] == "both-seed1"
+        saved = [tree["layers/fc2/activation"].sel(step=4).load() for tree in (one, two)]
+    assert (saved[0].values == saved[1].values).all()
+    assert saved[0].coords["stimulus"].equals(saved[1].coords["stimulus"])
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ def rdm_at(address: str) -> Iterator[Selection]:
     path, name = split(address)
     if name is None or not name.startswith(f"{schema.RDMS}/"):
         raise ParameterError(
-            f"{address!r} is no address of a dissimilarity matrix. Write FILE::{schema.RDMS}/NAME, or "
+            f"{address!r} is no address of a dissimilarity matrix. "
+            f"Write FILE::{schema.RDMS}/NAME, or "
             "compare activations by `reptools compute rsa`."
         )
     with opened(path) as tree:
