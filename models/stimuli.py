@@ -106,7 +106,7 @@ def tensors(part: xr.Dataset, train_on: Sequence[str]) -> tuple[Tensor, Tensor]:
     return torch.tensor(inputs, dtype=torch.float32), torch.tensor(targets, dtype=torch.float32)
 
 
-def prepare(settings: Mapping[str, Any], path: str | Path) -> Path:
+def prepare(settings: Mapping[str, Any], path: str | Path, *, overwrite: bool = False) -> Path:
     """Have the stage before this one write the stimuli, unless the file holds just these.
 
     The stages meet in files and commands: nothing here imports ``datasets``.
@@ -118,29 +118,32 @@ def prepare(settings: Mapping[str, Any], path: str | Path) -> Path:
         ``python -m datasets.prepare``.
     path
         Where the stimuli are, or will be.
+    overwrite
+        Replace a file that holds other stimuli.
 
     Raises
     ------
     ParameterError
         The settings cannot be kept.
     StimulusError
-        The file exists and holds other stimuli.
+        The file exists and holds other stimuli, and `overwrite` is off.
     """
     path = Path(path).resolve()
     if not path.exists():
-        _run_prepare(settings, path)
-        return path
+        return _run_prepare(settings, path)
     with TemporaryDirectory() as folder:
         wanted = load_stimuli(_run_prepare(settings, Path(folder) / path.name)).digest
-    if wanted != (held := load_stimuli(path).digest):
+    if wanted == (held := load_stimuli(path).digest):
+        return path
+    if not overwrite:
         raise StimulusError(
             f"prepare: {path} holds other stimuli (SHA-256 {held[:8]}) than the settings ask for "
-            f"({wanted[:8]}). Use another folder or remove the file."
+            f"({wanted[:8]}). Use another folder, or overwrite what it holds."
         )
-    return path
+    return _run_prepare(settings, path, "--overwrite")
 
 
-def _run_prepare(settings: Mapping[str, Any], path: Path) -> Path:
+def _run_prepare(settings: Mapping[str, Any], path: Path, *flags: str) -> Path:
     options = {k: v for k, v in settings.items() if k not in ("kind", "features")}
     if taken := sorted({"help", "out", "feature", "overwrite"} & set(options)):
         raise ParameterError(
@@ -149,9 +152,8 @@ def _run_prepare(settings: Mapping[str, Any], path: Path) -> Path:
     command = [sys.executable, "-m", "datasets.prepare", str(settings.get("kind", "binary"))]
     command += [f"--feature={name}={rule}" for name, rule in settings["features"].items()]
     command += [f"--{name}={value}" for name, value in options.items()]
-    done = subprocess.run(
-        [*command, f"--out={path}"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command += [*flags, f"--out={path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ParameterError((done.stderr.strip() or f"{command} failed.").splitlines()[-1])
     return path

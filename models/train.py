@@ -54,7 +54,8 @@ def run_experiment(
     progress
         Show progress bars on stderr.
     overwrite
-        Train again where a file of that name exists, and replace it.
+        Train again where a run's file or a leftover of it exists, and replace it, and the stimuli
+        if they are others.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def run_experiment(
     ParameterError, FeatureError, StimulusError
         The settings cannot be kept.
     StoreError
-        A run's file exists and `overwrite` is off; nothing is trained then.
+        A run's file or a leftover of it exists and `overwrite` is off; nothing is trained then.
     """
     if isinstance(experiment, Experiment) and overrides:
         raise ParameterError(
@@ -91,13 +92,14 @@ def run_experiment(
         for config in experiment.runs
         for seed in experiment.seeds
     ]
-    if (there := [task.out.name for task in tasks if task.out.exists()]) and not overwrite:
+    files = [Path(f"{task.out}{end}") for task in tasks for end in ("", ".partial")]
+    if (there := [file.name for file in files if file.exists()]) and not overwrite:
         raise StoreError(
             f"run_experiment: {folder} already holds {some(there)}. "
             "Use another folder, or overwrite them."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    shown = load_stimuli(prepare(experiment.data, folder / "stimuli.h5"))
+    shown = load_stimuli(prepare(experiment.data, folder / "stimuli.h5", overwrite=overwrite))
     for config in experiment.runs:
         check_batch(config, shown)
     paths = train_all(tasks, jobs=jobs, progress=progress, overwrite=overwrite)

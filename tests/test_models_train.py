@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from datasets.prepare import prepare_binary
 from models.config import load_experiment
 from models.loop import final_accuracy
+from models.stimuli import load_stimuli, prepare
 from models.train import main, run_experiment
 from reptools import store
 from reptools.errors import ParameterError, StimulusError, StoreError
@@ -76,6 +78,24 @@ def test_existing_runs_stop_everything(file: Path, paths: list[Path]) -> None:
             overrides={"conditions": {"both": ["easy", "hard"]}},
         )
     assert not (paths[0].parent / "both-seed2.h5").exists()
+
+
+def test_a_leftover_stops_everything(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "both-seed1.h5.partial").touch()
+    with pytest.raises(StoreError, match=r"already holds 'both-seed1\.h5\.partial'"):
+        run_experiment(file, tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_stimuli_are_kept_where_equal_and_replaced_on_request(tmp_path: Path) -> None:
+    sizes = {"units": 8, "train": 8, "validation": 4, "test": 4}
+    settings = {"features": {"easy": "copy"}, **sizes}
+    path = prepare_binary(tmp_path / "stimuli.h5", {"easy": "copy"}, **sizes)
+    digest, before = load_stimuli(path).digest, path.read_bytes()
+    prepare(settings, path, overwrite=True)
+    assert path.read_bytes() == before
+    prepare({**settings, "seed": 1}, path, overwrite=True)
+    assert load_stimuli(path).digest != digest
 
 
 def test_other_stimuli_in_the_folder_are_refused(file: Path, paths: list[Path]) -> None:

@@ -116,7 +116,7 @@ def test_a_name_is_given_once(toy: Any) -> None:
     with pytest.raises(ParameterError, match="a metric named 'toy' exists already"):
 
         @metric(kind="single")
-        def toy(x, /):  # type: ignore[no-untyped-def]  # noqa: F811
+        def toy(x, /):  # type: ignore[no-untyped-def]
             """Another."""
 
 
