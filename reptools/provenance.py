@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-_CORE = ("reptools", "numpy", "h5py", "xarray")
+from reptools._version import __version__
+
+_CORE = ("numpy", "h5py", "xarray")
 _IF_IMPORTED = ("torch", "sklearn", "scipy")
 _DISTRIBUTION = {"sklearn": "scikit-learn"}
 
@@ -32,11 +34,11 @@ def versions() -> dict[str, str]:
     ['h5py', 'numpy', 'python']
     """
     names = [*_CORE, *(name for name in _IF_IMPORTED if name in sys.modules)]
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "reptools": __version__}
     for name in names:
         try:
             found[name] = version(_DISTRIBUTION.get(name, name))
-        except PackageNotFoundError:  # run from a checkout that was not installed
+        except PackageNotFoundError:  # imported from a folder that is not installed
             found[name] = "unknown"
     return found
 

@@ -143,6 +143,16 @@ def test_sparseness_is_sorted_without_dead_units_and_names_the_gini(units):
     assert len(left.get_legend().get_texts()) == 3
 
 
+def test_a_feature_that_no_unit_carries_has_no_relative_curve(units):
+    none = units.copy(data=units.values.copy())
+    none.values[0] = np.where(np.isnan(none.values[0]), np.nan, -0.01)
+    left, right = plots.sparseness_curves(none).axes
+    name = str(units.feature.values[0])
+    assert name not in feature_lines(right)
+    assert right.get_ylim()[1] < 1.2
+    assert f"{name} (Gini n/a)" in [text.get_text() for text in left.get_legend().get_texts()]
+
+
 def test_gini_is_that_of_the_metric():
     rng = np.random.default_rng(3)
     x, bit = rng.normal(size=(80, 12)), rng.integers(0, 2, 80)

@@ -16,6 +16,7 @@ from reptools.arrays import Array, array_namespace, asarray_like, float64
 from reptools.errors import FeatureError, ParameterError, some, warn
 from reptools.record import Context, Score
 from reptools.registry import metric
+from reptools.statistics.concentration import gini
 from reptools.statistics.design import Feature
 from reptools.statistics.folds import Folds
 from reptools.statistics.projection import Explained, explain, explained_by_stimulus, moments
@@ -282,8 +283,8 @@ def sparseness(x: Array, features: Sequence[Feature], /, *, context: Context) ->
     >>> rng = np.random.default_rng(0)
     >>> a, b = rng.integers(0, 2, (2, 300))
     >>> x = rng.normal(size=(300, 10)) + 3 * a[:, None] + 3 * np.outer(b, [1] + 9 * [0])
-    >>> gini = rt.sparseness(x, {"everywhere": a, "in one unit": b}, cv=5)
-    >>> gini.round(1).values
+    >>> index = rt.sparseness(x, {"everywhere": a, "in one unit": b}, cv=5)
+    >>> index.round(1).values
     array([0.1, 0.9])
     """
     xp = array_namespace(x)
@@ -294,11 +295,10 @@ def sparseness(x: Array, features: Sequence[Feature], /, *, context: Context) ->
     carried = xp.take(xp.where(by_unit > 0, by_unit, xp.zeros_like(by_unit)), live, axis=1)
     n = carried.shape[1]
     together = xp.sum(carried, axis=1)
-    weights = asarray_like((n - np.arange(1, n + 1) + 0.5) / max(n, 1), carried)
-    ordered = xp.sort(carried, axis=1)
-    gini = 1 - 2 * _ratio(xp.sum(ordered * weights, axis=1), together)
     effective = _ratio(together**2, xp.sum(carried**2, axis=1))
-    return Score(gini, {"effective_units": effective, "treves_rolls": effective / max(n, 1)})
+    return Score(
+        gini(carried), {"effective_units": effective, "treves_rolls": effective / max(n, 1)}
+    )
 
 
 @metric(

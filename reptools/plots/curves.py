@@ -17,9 +17,11 @@ from reptools.plots.style import (
     feature_colours,
     measure,
     names_of,
+    number,
     say,
     with_dims,
 )
+from reptools.statistics.concentration import gini
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,7 +149,7 @@ def _label_ends(ax: Axes, ends: list[tuple[float, str]], colours: Colours) -> No
         at = max(value if np.isfinite(value) else low, floor)
         floor = at + gap
         ax.annotate(
-            f"{name}  {value:.2f}",
+            f"{name}  {number(value)}",
             xy=(1, value if np.isfinite(value) else low),
             xycoords=("axes fraction", "data"),
             xytext=(1.035, at),
@@ -233,8 +235,11 @@ def sparseness_curves(
             curve = np.sort(values)[::-1]
             rank = np.arange(1, len(curve) + 1)
             line: dict[str, Any] = {"color": colours[name], "lw": 2.2, "gid": name}
-            left.plot(rank, curve, label=f"{name} (Gini {_gini(values):.2f})", **line)
-            right.plot(rank, curve / curve.max(initial=1e-300), **line)
+            left.plot(
+                rank, curve, label=f"{name} (Gini {number(float(gini(values.clip(0))))})", **line
+            )
+            if curve.max(initial=0) > 0:
+                right.plot(rank, curve / curve[0], **line)
         for ax in (left, right):
             ax.set_ylim(bottom=0)
             ax.set_xlim(1, max(2, data.sizes["unit"]))
@@ -242,11 +247,3 @@ def sparseness_curves(
         say(right, "live units, by rank", "relative to the largest")
         left.legend(frameon=False, fontsize=9, labelcolor=INK)
         return figure
-
-
-def _gini(values: Values) -> float:
-    """Gini index as the metric ``sparseness`` defines it; a negative held-out R2 counts as 0."""
-    carried = np.sort(values.clip(0))
-    weights = (carried.size - np.arange(carried.size) - 0.5) / carried.size
-    whole = carried.sum()
-    return float(1 - 2 * (carried * weights).sum() / whole) if whole > 0 else float("nan")

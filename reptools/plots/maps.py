@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from reptools.errors import naming
-from reptools.plots.style import INK, bare, blank, measure, say, with_dims
+from reptools.plots.style import INK, bare, blank, measure, number, say, with_dims
 from reptools.registry import metrics
 
 if TYPE_CHECKING:
@@ -89,11 +89,10 @@ def _print_values(ax: Axes, values: np.ndarray[Any, Any], image: Any) -> None:
     for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = image.cmap(image.norm(value))
         light = 0.3 * red + 0.59 * green + 0.11 * blue > 0.5
-        text = f"{value:.2f}".replace("-0.00", "0.00") if np.isfinite(value) else "n/a"
         ax.text(
             column,
             row,
-            text,
+            number(value),
             ha="center",
             va="center",
             fontsize=9,

@@ -98,6 +98,11 @@ def measure(result: xr.DataArray, what: str) -> str:
     return f"{what}\n({how})" if len(what) + len(how) > LABEL else f"{what} ({how})"
 
 
+def number(value: float) -> str:
+    """Two decimals; no sign on what rounds to zero."""
+    return f"{value:.2f}".replace("-0.00", "0.00") if np.isfinite(value) else "n/a"
+
+
 def names_of(result: xr.DataArray) -> list[str]:
     """Feature names in the order of the result."""
     return [str(name) for name in result["feature"].values]
