@@ -1,12 +1,11 @@
 """Your own networks: capture their layers, compare them layer by layer, probe them.
 
-Two networks of one architecture that were trained differently are shown the same digits. Every
-layer of the one is compared with every layer of the other (linear CKA, debiased and biased), and
-each layer is probed for the digit that was shown.
+Two networks of one architecture, trained differently, are shown the same digits. Every layer of the
+one is compared with every layer of the other by linear CKA, and each is probed for the digit.
 
-With the weights in DATA/mnist_lenet5 (two LeNet-5, trained on normal and on adversarial images;
-github.com/BorealisAI/advertorch) the digits are 1,000 images of MNIST. Without them two small
-networks are trained on scikit-learn's digits, the second on noisy images::
+With two LeNet-5 (trained on normal and on adversarial images; github.com/BorealisAI/advertorch) in
+DATA/mnist_lenet5 the digits are 1,000 images of MNIST. Otherwise two small networks are trained on
+scikit-learn's digits, the second on noisy images::
 
     python examples/your_model.py --data DATA --out runs
 """
@@ -50,11 +49,10 @@ def mnist_lenets(folder: Path) -> tuple[dict[str, nn.Module], Digits]:
     images, digits = mnist_data()
     chosen = np.random.default_rng(0).permutation(5000)[:1000]  # they are sorted by class
     images = torch.tensor(images[chosen] / 255, dtype=torch.float32).reshape(-1, 1, 28, 28)
-    models = {}
-    for name, file in (("normal", "clntrained"), ("adversarial", "advtrained")):
-        models[name] = lenet5()
+    models = {"normal": lenet5(), "adversarial": lenet5()}
+    for file, model in zip(("clntrained", "advtrained"), models.values(), strict=True):
         weights = folder / f"mnist_lenet5_{file}.pt"
-        models[name].load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return models, (images, digits[chosen])
 
 
@@ -90,18 +88,17 @@ def train(images: torch.Tensor, digits: np.ndarray, noise: float) -> nn.Module:
 
 def capture(models: dict[str, nn.Module], digits: Digits, out: Path) -> list[xr.DataTree]:
     """One file per network; the layers are those after pooling and after ReLU."""
-    images, classes = digits
+    batches, classes = digits[0].split(100), digits[1]
     options = {
         "layers": list(LAYERS),
-        "stimulus": [f"digit{i:04d}" for i in range(len(images))],
+        "stimulus": [f"digit{i:04d}" for i in range(len(classes))],
         "features": {"digit": (classes, {"kind": "categorical"})},
         "overwrite": True,
     }
-    paths = [
-        rt.capture(model, images.split(100), out=out / f"{name}.h5", system=name, **options)
+    return [
+        rt.open(rt.capture(model, batches, out=out / f"{name}.h5", system=name, **options))
         for name, model in models.items()
     ]
-    return [rt.open(path) for path in paths]
 
 
 def show(trees: list[xr.DataTree], console: Console) -> None:
@@ -114,8 +111,8 @@ def show(trees: list[xr.DataTree], console: Console) -> None:
     table.title = f"CKA, debiased: {names[0]} (rows) against {names[1]} (columns)"
     for i, layer in enumerate(first):
         scores = [f"{value:.3f}" for value in (*cka.values[i], biased.values[i, i])]
-        dead = f"{int(cka.n_dead_units_x[i])}, {int(cka.n_dead_units_y[i])} of "
-        table.add_row(layer, *scores, dead + str(int(cka.n_units_x[i])))
+        counts = cka.n_dead_units_x[i], cka.n_dead_units_y[i], cka.n_units_x[i]
+        table.add_row(layer, *scores, "{:d}, {:d} of {:d}".format(*map(int, counts)))
     console.print(table)
 
     table = Table("", "balanced accuracy", "labels permuted", "chance", title="Probe for the digit")
@@ -131,16 +128,13 @@ def show(trees: list[xr.DataTree], console: Console) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Capture, compare and probe; the two files stay in ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data",
-        default=os.environ.get("REPTOOLS_DATA"),
-        help="folder that holds mnist_lenet5/ (default: the variable REPTOOLS_DATA)",
-    )
+    data = os.environ.get("REPTOOLS_DATA")
+    parser.add_argument("--data", default=data, help="folder of mnist_lenet5/ (or REPTOOLS_DATA)")
     parser.add_argument("--out", type=Path, default=Path("runs/your_model"))
     options = parser.parse_args(arguments)
-    weights = None if options.data is None else Path(options.data, "mnist_lenet5")
+    weights = Path(options.data or "", "mnist_lenet5")
     console = Console()
-    if weights is not None and weights.is_dir():
+    if options.data and weights.is_dir():
         console.print(f"Two LeNet-5 from {weights} on 1,000 images of MNIST")
         models, digits = mnist_lenets(weights)
     else:

@@ -14,10 +14,11 @@ import xarray as xr
 
 from reptools import labels, rdms
 from reptools.errors import FeatureError, ParameterError, naming, some, warn
+from reptools.features import as_features, several
 from reptools.labels import UNIT, Index, Side
 from reptools.parameters import bind
 from reptools.record import INPUTS, Context, Metric
-from reptools.results import Stack, finish, outer_coords
+from reptools.results import Stack, finish, joined, outer_coords
 from reptools.slabs import Slabs, placing
 from reptools.statistics.design import Feature
 from reptools.statistics.folds import Sampling
@@ -35,7 +36,8 @@ def evaluate(record: Metric, args: Sequence[Any], options: Mapping[str, Any]) ->
         bound = bind(record.parameters, options)
         if record.kind == "pair":
             x, y = (labels.as_side(a, n) for a, n in zip(args, expected, strict=True))
-            return _one_cell(grid(record, {"x": x}, {"y": y}, bound))
+            cell = grid(record, {"x": x}, {"y": y}, bound)
+            return _one_cell(cell, counted=("n_units", "n_dead_units"))
         if record.kind == "rdms":
             a, b = (rdms.as_rdm_side(v, n) for v, n in zip(args, expected, strict=True))
             return _one_cell(grid(record, {"a": a}, {"b": b}, bound))
@@ -44,9 +46,9 @@ def evaluate(record: Metric, args: Sequence[Any], options: Mapping[str, Any]) ->
         return _feature_call(record, args[0], args[1], bound)
 
 
-def _one_cell(result: xr.DataArray) -> xr.DataArray:
+def _one_cell(result: xr.DataArray, counted: Sequence[str] = ()) -> xr.DataArray:
     """A grid of one pair without its axes; what was counted per layer becomes an attribute."""
-    counts = {str(name): int(c[0]) for name, c in result.coords.items() if str(name)[:2] == "n_"}
+    counts = {f"{what}_{dim}": int(result[f"{what}_{dim}"][0]) for what in counted for dim in "xy"}
     cell = result.isel(x=0, y=0).drop_vars(["x", "y", *counts])
     cell.attrs |= counts
     return cell
@@ -56,9 +58,8 @@ def _feature_call(record: Metric, x: Any, target: Any, bound: Mapping[str, Any])
     side = labels.as_side(x)
     if record.iterative:
         side = labels.sort_by_label(side)
-    result = _over_x(record, side, labels.as_features(target, side), bound)
-    single = not isinstance(target, (xr.Dataset, xr.DataTree, Mapping))
-    return result.isel(feature=0) if single else result
+    result = _over_x(record, side, as_features(target, side), bound)
+    return result if several(target) else result.isel(feature=0)
 
 
 # --- one side, with or without features ---------------------------------------------------------
@@ -69,12 +70,12 @@ def _over_x(
 ) -> xr.DataArray:
     """Evaluate at every outer position of one side and stack."""
     context = make_context(record, side, bound)
-    slabs = Slabs(record, bound)
+    slabs = Slabs(record, bound, [side])
     present = _present(record, features)
     core = {} if features is None else {"feature": len(features)}
     if record.per_unit:
         core[UNIT] = side.n_units
-    stack = Stack({**side.outer, **core})
+    stack = Stack(joined(side.outer, core))
     for index in side.indices():
         x = slabs.take(side, index)
         if x is None:
@@ -122,9 +123,9 @@ def grid(
     x_outer, y_outer = _one_outer(xs), _one_outer(ys)
     shared = labels.shared_outer(first, next(iter(ys.values())))
     context = make_context(record, first, bound)
-    slabs = Slabs(record, bound)
+    slabs = Slabs(record, bound, [*xs.values(), *ys.values()])
 
-    stack = Stack({"x": len(xs), "y": len(ys), **x_outer, **y_outer})
+    stack = Stack(joined({"x": len(xs), "y": len(ys)}, x_outer | y_outer))
     mirror = same and record.symmetric and set(shared) == set(x_outer)
     for index in labels.positions({dim: x_outer[dim] for dim in shared}):
         # everything of one shared position (a step) is prepared, scored and released together
@@ -192,11 +193,12 @@ def make_context(record: Metric, side: Any, bound: Mapping[str, Any]) -> Context
     if not record.resamples:
         return Context(stimulus, Sampling(None, 0, stimulus))
     groups, name = _groups(side, bound["groups"])
+    split = side.coordinate("split") if bound["cv"] == "split" else None
     sampling = Sampling(
         bound["cv"],
         bound["seed"],
         stimulus,
-        split=side.coordinate("split"),
+        split=None if split is None else labels.no_gaps(split, "split"),
         groups=groups,
         time=side.coordinate("time"),
         groups_name=name,
@@ -210,7 +212,7 @@ def _groups(side: Side, groups: Any) -> tuple[np.ndarray[Any, Any] | None, str]:
         for name in ("groups", "run"):
             values = side.coordinate(name)
             if values is not None:
-                return values, name
+                return labels.no_gaps(values, name), name
         return None, "groups"
     if isinstance(groups, str):
         values = side.coordinate(groups)
@@ -219,5 +221,5 @@ def _groups(side: Side, groups: Any) -> tuple[np.ndarray[Any, Any] | None, str]:
                 f"groups={groups!r} is no coordinate over stimuli of {side.name}. "
                 "Name one that is, or pass the values."
             )
-        return values, groups
-    return labels.match_values(side, groups, "groups"), "groups"
+        return labels.no_gaps(values, groups), groups
+    return labels.no_gaps(labels.match_values(side, groups, "groups"), "groups"), "groups"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike, fspath
 from typing import Any
 
 import xarray as xr
 
 from reptools.calling import grid
-from reptools.errors import ParameterError, naming
+from reptools.errors import ParameterError, naming, some
 from reptools.labels import Side, as_side
 from reptools.parameters import bind
 from reptools.registry import find
@@ -76,8 +77,11 @@ def _sides(collection: Any, name: str) -> dict[str, Side]:
     if isinstance(collection, xr.DataTree):
         collection = collection["layers"] if "layers" in collection.children else collection
         collection = dict(collection.children)
-    elif isinstance(collection, Sequence):
+    elif isinstance(collection, Sequence) and not isinstance(collection, str):
         collection = {str(i): x for i, x in enumerate(collection)}
+    if isinstance(collection, (str, PathLike)):
+        path = fspath(collection)
+        raise ParameterError(f"{name} is the path {path!r}. Open it first: rt.open({path!r}).")
     if not isinstance(collection, Mapping):
         raise ParameterError(
             f"{name} must be a tree, a mapping or a list of activations, got "
@@ -86,4 +90,7 @@ def _sides(collection: Any, name: str) -> dict[str, Side]:
     if not collection:
         raise ParameterError(f"{name} holds no activations. Pass at least one layer.")
     # the argument is part of the name: both systems may have a layer of that name
-    return {str(key): as_side(x, f"{name}[{str(key)!r}]") for key, x in collection.items()}
+    sides = {str(key): as_side(x, f"{name}[{str(key)!r}]") for key, x in collection.items()}
+    if len(sides) < len(collection):
+        raise ParameterError(f"{name} has keys of one text: {some(collection)}. Rename one.")
+    return sides

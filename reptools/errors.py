@@ -89,9 +89,9 @@ def naming(function: str) -> Iterator[None]:
 def warn(message: str, category: type[ReptoolsWarning] = ReptoolsWarning) -> None:
     """Warn at the user's own line: the first caller outside this package."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("reptools"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("reptools."):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def some(values: Iterable[object], limit: int = 3) -> str:

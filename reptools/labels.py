@@ -10,15 +10,15 @@ import sys
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from array_api_compat import is_torch_array
 
-from reptools.arrays import Array
-from reptools.errors import DimensionError, FeatureError, StimulusError, some
-from reptools.statistics.design import Feature, FeatureKind
+from reptools.arrays import Array, to_host
+from reptools.errors import DimensionError, ParameterError, StimulusError, some
 
 STIMULUS, UNIT = "stimulus", "unit"
 Index = tuple[tuple[str, int], ...]  # a position along the outer dimensions
@@ -68,7 +68,7 @@ class Side:
         if not isinstance(self.data, xr.DataArray):
             return self.data if self.rows is None else self.data[self.rows]
         chosen = self.data.isel(dict(index)).transpose(STIMULUS, UNIT)
-        return _reordered(chosen.values, self.rows)
+        return reordered(chosen.values, self.rows)
 
     def coordinate(self, name: str) -> np.ndarray[Any, Any] | None:
         """A coordinate over stimuli in the lined-up order, or None where there is none."""
@@ -77,7 +77,7 @@ class Side:
         coord = self.data.coords[name]
         if coord.dims != (STIMULUS,):
             return None
-        return _reordered(coord.values, self.rows)
+        return reordered(coord.values, self.rows)
 
     def unit_coords(self) -> dict[Hashable, Any]:
         """Coordinates along units, for results that keep the unit dimension."""
@@ -108,9 +108,18 @@ def as_side(x: Any, name: str = "x") -> Side:
     StimulusError
         A stimulus label is repeated.
     """
+    if isinstance(x, (str, PathLike)):
+        path = fspath(x)
+        raise ParameterError(f"{name} is the path {path!r}. Open it first: rt.open({path!r}).")
     if isinstance(x, (xr.DataTree, xr.Dataset)):
         x = _activation(x, name)
     if isinstance(x, xr.DataArray):
+        repeated = {dim for dim in x.dims if x.dims.count(dim) > 1}
+        if repeated:
+            raise DimensionError(
+                f"{name} has the dimensions {x.dims} and repeats {some(repeated)}. "
+                "Give each dimension a name of its own."
+            )
         missing = {STIMULUS, UNIT} - set(x.dims)
         if missing:
             raise DimensionError(
@@ -119,18 +128,31 @@ def as_side(x: Any, name: str = "x") -> Side:
             )
         labels = x.coords[STIMULUS].values if STIMULUS in x.coords else None
         check_unique(labels, name)
+        _refuse_empty(x.sizes, name)
         outer = {str(dim): size for dim, size in x.sizes.items() if dim not in (STIMULUS, UNIT)}
         return Side(name, x, labels, outer=outer)
     if not ("torch" in sys.modules and is_torch_array(x)):
-        x = np.asarray(x)
+        try:
+            x = np.asarray(x)
+        except ValueError as error:  # lists of different lengths
+            raise DimensionError(
+                f"{name} is no array: {error} Pass as many values for every stimulus."
+            ) from None
     if len(x.shape) != 2:
         raise DimensionError(
             f"{name} has the shape {tuple(x.shape)}; a bare array is (stimulus, unit). "
             "Wrap it in an xarray.DataArray that names its dimensions."
         )
+    _refuse_empty(dict(zip((STIMULUS, UNIT), x.shape, strict=True)), name)
     if isinstance(x, np.ndarray):
         return Side(name, xr.DataArray(x, dims=(STIMULUS, UNIT)), None)
     return Side(name, x.detach(), None)
+
+
+def _refuse_empty(sizes: Mapping[Any, int], name: str) -> None:
+    empty = [str(dim) for dim, size in sizes.items() if size == 0]
+    if empty:
+        raise DimensionError(f"{name} is empty along {some(empty)}. Pass one {empty[0]} or more.")
 
 
 def _activation(node: xr.DataTree | xr.Dataset, name: str) -> xr.DataArray:
@@ -150,7 +172,13 @@ def check_unique(labels: np.ndarray[Any, Any] | None, name: str) -> None:
     """Refuse repeated stimulus labels: which row belongs to which would be a guess."""
     if labels is None:
         return
-    values, counts = np.unique(labels, return_counts=True)
+    try:
+        values, counts = np.unique(labels, return_counts=True)
+    except TypeError:  # no order among them
+        types = sorted({type(label).__name__ for label in labels.tolist()})
+        raise StimulusError(
+            f"{name} has stimulus labels of several types: {some(types)}. Use one type of label."
+        ) from None
     if values.size < labels.size:
         repeated = values[counts > 1].tolist()
         raise StimulusError(
@@ -179,10 +207,11 @@ def align(first: Side, second: Side) -> Side:
 
 def ordered(side: Any) -> np.ndarray[Any, Any] | None:
     """Stimulus labels of a side in its lined-up order, or None."""
-    return None if side.labels is None else _reordered(side.labels, side.rows)
+    return None if side.labels is None else reordered(side.labels, side.rows)
 
 
-def _reordered(values: np.ndarray[Any, Any], rows: Rows | None) -> np.ndarray[Any, Any]:
+def reordered(values: np.ndarray[Any, Any], rows: Rows | None) -> np.ndarray[Any, Any]:
+    """``values`` in the order ``rows``; None for as they are."""
     return values if rows is None else np.asarray(values[rows])
 
 
@@ -215,13 +244,11 @@ def match_rows(
         return None
     if labels.size == theirs.size and (labels == theirs).all():
         return None
-    if labels.dtype.kind != theirs.dtype.kind and {"i", "u"} & {
-        labels.dtype.kind,
-        theirs.dtype.kind,
-    }:
+    one, another = (values[:1].tolist()[0] for values in (labels, theirs))
+    if isinstance(one, str) != isinstance(another, str):
         raise StimulusError(
-            f"{name} has stimulus labels like {labels[:1].tolist()[0]!r} and {other_name} like "
-            f"{theirs[:1].tolist()[0]!r}. Use one type of label."
+            f"{name} has stimulus labels like {one!r} and {other_name} like {another!r}. "
+            "Use one type of label."
         )
     position = {label: row for row, label in enumerate(theirs.tolist())}
     ours = labels.tolist()
@@ -239,14 +266,27 @@ def match_rows(
 
 def match_values(side: Side, values: Any, name: str) -> np.ndarray[Any, Any]:
     """One value per stimulus, lined up with ``side`` (by label where ``values`` has labels)."""
-    if not isinstance(values, xr.DataArray):
-        values = xr.DataArray(np.asarray(values), dims=STIMULUS)
-        if side.labels is not None and values.sizes[STIMULUS] == side.n_stimuli:
-            # a bare array can only mean the order in which x is stored
-            return _reordered(values.values, side.rows)
-    return _reordered(
-        values.values, match_rows(side.name, side.n_stimuli, ordered(side), name, values)
-    )
+    if isinstance(values, xr.DataArray) and values.dims == (STIMULUS,):
+        rows = match_rows(side.name, side.n_stimuli, ordered(side), name, values)
+        return reordered(values.values, rows)
+    bare = to_host(values)
+    if isinstance(values, xr.DataArray) or bare.shape != (side.n_stimuli,):
+        raise ParameterError(
+            f"{name} has the shape {bare.shape} and must have one value for each of the "
+            f"{side.n_stimuli} stimuli of {side.name}, in its order or labelled by 'stimulus'."
+        )
+    return reordered(bare, side.rows)  # a bare array can only mean the order x is stored in
+
+
+def no_gaps(values: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """``values`` over stimuli, none of them None or NaN."""
+    gaps = sum(value is None or value != value for value in values.tolist())
+    if gaps:
+        raise ParameterError(
+            f"{name} is missing for {gaps} of {values.size} stimuli. "
+            "Fill it, or drop these stimuli."
+        )
+    return values
 
 
 def shared_outer(x: Any, y: Any) -> list[str]:
@@ -290,78 +330,3 @@ def sort_by_label(side: Side) -> Side:
     if side.labels is None:
         return side
     return Side(side.name, side.data, side.labels, np.argsort(side.labels), side.outer)
-
-
-def as_features(features: Any, side: Side, name: str = "features") -> list[Feature]:
-    """Features lined up with ``side``.
-
-    Accepts a Dataset or DataTree node, one DataArray, a mapping of names to arrays, or one bare
-    array. The kind is read from ``attrs["kind"]``; without it two distinct values are binary,
-    text is categorical, floats are continuous, and integers with more values are refused, since
-    they could be either.
-    """
-    found: Mapping[Any, Any]
-    if isinstance(features, xr.DataTree):
-        features = features["features"] if "features" in features.children else features
-        found = features.to_dataset().data_vars
-    elif isinstance(features, xr.Dataset):
-        found = features.data_vars
-    elif isinstance(features, Mapping):
-        found = features
-    else:
-        found = {getattr(features, "name", None) or "feature": features}
-    if not found:
-        raise FeatureError(f"{name} holds no feature. Pass at least one.")
-    return [_feature(str(key), value, side) for key, value in found.items()]
-
-
-def _feature(name: str, value: Any, side: Side) -> Feature:
-    if not isinstance(value, xr.DataArray):
-        value = np.asarray(value)
-        dims = (STIMULUS, "component")[: value.ndim]
-        if len(dims) != value.ndim or not dims:
-            raise DimensionError(
-                f"feature {name!r} has the shape {value.shape}; it must be (stimulus,) or "
-                "(stimulus, component)."
-            )
-        value = xr.DataArray(value, dims=dims)
-    if STIMULUS not in value.dims or value.ndim > 2:
-        raise DimensionError(
-            f"feature {name!r} has the dimensions {value.dims}; it must be (stimulus,) or "
-            "(stimulus, component)."
-        )
-    rows = match_rows(side.name, side.n_stimuli, ordered(side), f"feature {name!r}", value)
-    values = _reordered(value.transpose(STIMULUS, ...).values, rows)
-    return Feature(name, _kind(name, values, value.attrs.get("kind")), values)
-
-
-def _kind(name: str, values: np.ndarray[Any, Any], stated: Any) -> FeatureKind:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise FeatureError(
-            f"feature {name!r} is not finite for {int((~np.isfinite(values)).sum())} stimuli. "
-            "Drop these stimuli first."
-        )
-    if stated is not None:
-        if stated not in ("binary", "categorical", "continuous"):
-            raise FeatureError(
-                f"feature {name!r} has the kind {stated!r}. "
-                "It must be binary, categorical or continuous."
-            )
-        if stated == "binary" and len(np.unique(values)) > 2:
-            raise FeatureError(
-                f"feature {name!r} is called binary and has {len(np.unique(values))} values. "
-                "Call it categorical or continuous."
-            )
-        kind: FeatureKind = stated
-        return kind
-    if values.dtype.kind in "OUST":
-        return "categorical"
-    if values.ndim == 1 and len(np.unique(values)) <= 2:
-        return "binary"
-    if values.dtype.kind == "f":
-        return "continuous"
-    raise FeatureError(
-        f"feature {name!r} holds {len(np.unique(values))} different integers, which may be classes "
-        "or amounts. Say which: set attrs['kind'] of its DataArray to 'categorical' or "
-        "'continuous'."
-    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -130,15 +131,18 @@ def _checked(
     name: str, value: Any, hint: Any, choices: tuple[Any, ...] | None, bounds: Range, words: str
 ) -> Any:
     refusal = ParameterError(f"{name} must be {words}, got {value!r}. Pass one of these.")
+    value = str(value) if isinstance(value, str) else value  # numpy has text of its own
     if choices is not None:
         if not any(type(value) is type(choice) and value == choice for choice in choices):
             raise refusal
         return value
     if hint in (int, float):
-        if isinstance(value, bool) or not isinstance(value, typing.SupportsFloat):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise refusal
-        number = float(value)
-        if not bounds.low <= number <= bounds.high or (hint is int and number != int(number)):
+        # a float has too few digits for a large whole number, such as a seed
+        number = int(value) if isinstance(value, numbers.Integral) else float(value)
+        whole = isinstance(number, int) or number.is_integer()
+        if not bounds.low <= number <= bounds.high or (hint is int and not whole):
             raise refusal
         return hint(number)
     if not isinstance(value, hint):

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from reptools.arrays import to_host
 from reptools.errors import DataError, DimensionError
 from reptools.labels import STIMULUS, Index, Rows, check_unique, match_rows
+from reptools.schema import DISSIMILARITY
 
 OTHER = "stimulus_"  # the second stimulus dimension of an RDM
 Vector = np.ndarray[Any, Any]
@@ -44,6 +46,8 @@ class RdmSide:
 
 def as_rdm_side(rdm: Any, name: str) -> RdmSide:
     """Read an RDM: DataArray (stimulus, stimulus_), square array, or condensed vector."""
+    if isinstance(rdm, (xr.DataTree, xr.Dataset)) and DISSIMILARITY in rdm:
+        rdm = rdm[DISSIMILARITY]
     if isinstance(rdm, xr.DataArray):
         if {STIMULUS, OTHER} - set(rdm.dims):
             raise DimensionError(
@@ -52,7 +56,8 @@ def as_rdm_side(rdm: Any, name: str) -> RdmSide:
             )
         if rdm.sizes[STIMULUS] != rdm.sizes[OTHER]:
             raise DimensionError(
-                f"{name} is not square: {rdm.sizes[STIMULUS]} by {rdm.sizes[OTHER]}."
+                f"{name} is not square: {rdm.sizes[STIMULUS]} by {rdm.sizes[OTHER]}. "
+                "Pass all stimuli along both dimensions."
             )
         labels = rdm.coords[STIMULUS].values if STIMULUS in rdm.coords else None
         check_unique(labels, name)
@@ -67,7 +72,11 @@ def as_rdm_side(rdm: Any, name: str) -> RdmSide:
             )
         outer = {str(d): size for d, size in rdm.sizes.items() if d not in (STIMULUS, OTHER)}
         return RdmSide(name, rdm, rdm.sizes[STIMULUS], labels, outer=outer)
-    values = np.asarray(rdm)
+    if isinstance(rdm, (xr.DataTree, xr.Dataset)):
+        raise DimensionError(f"{name} is a group without {DISSIMILARITY!r}. Pass one RDM.")
+    values = to_host(rdm)
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {values.dtype.name} values. Pass real numbers.")
     if values.ndim == 2:
         return as_rdm_side(xr.DataArray(values, dims=(STIMULUS, OTHER)), name)
     n = (1 + math.isqrt(1 + 8 * values.size)) // 2

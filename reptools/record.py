@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from reptools.arrays import Array
@@ -167,8 +168,8 @@ def _check_cv(value: Any) -> Any:
     splitter = not isinstance(value, str) and hasattr(value, "split")
     if value is None or value == "split" or splitter:
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 2:
-        return value
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 2:
+        return int(value)
     raise ParameterError(
         f"cv must be a number of folds from 2, 'split', a splitter or None, got {value!r}. "
         "Pass cv=5."
@@ -178,7 +179,7 @@ def _check_cv(value: Any) -> Any:
 def _parse_cv(text: str) -> Any:
     if text == "none":
         return None
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text
 
 
 def _check_groups(value: Any) -> Any:

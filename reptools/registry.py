@@ -16,7 +16,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from reptools.calling import evaluate
-from reptools.errors import ParameterError
+from reptools.errors import ParameterError, warn
 from reptools.record import INPUTS, NO_FOLDS, Kind, Metric, parameters_of
 
 _METRICS: dict[str, Metric] = {}
@@ -64,6 +64,10 @@ def metric(
 
     def declare(kernel: Callable[..., Any]) -> Callable[..., xr.DataArray]:
         name = kernel.__name__
+        if kind not in INPUTS:
+            raise ParameterError(
+                f"metric {name!r} has the kind {kind!r}. Use one of {list(INPUTS)}."
+            )
         if name in _METRICS:
             raise ParameterError(f"a metric named {name!r} exists already. Choose another name.")
         if not kernel.__doc__:
@@ -124,14 +128,21 @@ def metrics() -> dict[str, Metric]:
     if not _PLUGINS["loaded"]:
         _PLUGINS["loaded"] = True
         for entry in entry_points(group="reptools.metrics"):
-            entry.load()
+            try:
+                entry.load()
+            except Exception as error:  # whatever a plugin does wrong, the other metrics work
+                warn(
+                    f"plugin {entry.name!r} ({entry.value}) cannot be loaded, so its metrics are "
+                    f"missing. {type(error).__name__}: {error}"
+                )
     return dict(_METRICS)
 
 
 def find(name: str | Callable[..., Any], kind: Kind | None = None) -> Metric:
     """The metric of that name (or the public function itself), checked for its kind."""
     name = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
-    known = {key: record for key, record in metrics().items() if kind in (None, record.kind)}
+    declared = _METRICS if name in _METRICS else metrics()
+    known = {key: record for key, record in declared.items() if kind in (None, record.kind)}
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."

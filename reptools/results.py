@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from reptools.arrays import to_host
+from reptools.errors import DimensionError
 from reptools.labels import Index
 from reptools.provenance import versions
 from reptools.record import Context, Metric, Score
@@ -32,6 +33,17 @@ class Stack:
             if name not in self.extras:
                 self.extras[name] = np.full_like(self.values, np.nan)
             self.extras[name][at] = to_host(extra)
+
+
+def joined(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    """Sizes of a result's outer and own dimensions, which must not share a name."""
+    clash = [name for name in first if name in second]
+    if clash:
+        raise DimensionError(
+            f"an outer dimension of the input is called {clash[0]!r}, as is one of the result. "
+            f"Rename it, for instance x.rename({clash[0]}='{clash[0]}_in')."
+        )
+    return {**first, **second}
 
 
 def outer_coords(sides: Sequence[Any]) -> dict[Any, Any]:
@@ -68,7 +80,7 @@ def finish(
         "versions": json.dumps(versions()),
     }
     if record.resamples:
-        result.attrs |= {"cv": context.folds().description, "seed": context.seed}
+        result.attrs |= {"cv": context.sampling.description, "seed": context.seed}
     return result if record.finish is None else record.finish(result, **bound)
 
 

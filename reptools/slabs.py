@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,8 +23,11 @@ DASK_LIMIT = 2 * 2**30  # bytes of one slab that a metric without a streaming fo
 class Slabs:
     """Takes slabs of sides for one call of one metric and remembers what was dead."""
 
-    def __init__(self, record: Metric, bound: Mapping[str, Any]) -> None:
+    def __init__(self, record: Metric, bound: Mapping[str, Any], sides: Iterable[Any]) -> None:
         self.record = record
+        # a kernel takes arrays of one library on one device; where sides differ they meet in numpy
+        places = {str(getattr(side.data, "device", "host")) for side in sides}
+        self.backends = record.backends if len(places) == 1 else ("numpy",)
         self.steps: prepare.Steps = bound.get("prepare", ())
         self.dead: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
         self.shapes: dict[str, tuple[int, int]] = {}
@@ -41,7 +44,7 @@ class Slabs:
         x = side.slab(index)
         if self.record.kind == "rdms":
             return x
-        x = _computable(x, self.record.backends)
+        x = _computable(x, self.backends, _where(side, index))
         _refuse_not_finite(x, side, index)
         dead = dead_units(x)
         self.shapes[side.name] = x.shape
@@ -49,7 +52,8 @@ class Slabs:
             self.dead.setdefault(side.name, {})[place(side, index)] = dead
             if dead.size == x.shape[1]:
                 return None
-        return prepare.apply(x, self.steps)
+        with placing(side, index):
+            return prepare.apply(x, self.steps)
 
     def most_dead(self, name: str) -> int:
         """Largest number of dead units of a side at any outer position."""
@@ -102,7 +106,7 @@ def _where(side: Any, index: Index) -> str:
     return f"{side.name} at {place(side, index)}" if index else str(side.name)
 
 
-def _computable(x: Array, backends: tuple[str, ...]) -> Array:
+def _computable(x: Array, backends: tuple[str, ...], where: str) -> Array:
     """``x`` on a library the metric declares, in float32 or float64."""
     if "torch" in sys.modules and is_torch_array(x) and "torch" not in backends:
         x = to_host(x)
@@ -110,8 +114,13 @@ def _computable(x: Array, backends: tuple[str, ...]) -> Array:
     if x.dtype in (xp.float32, xp.float64):
         return x
     # half precision overflows in sums; integers and booleans hold no fractions
-    small = str(x.dtype).rpartition(".")[2] in ("float16", "bfloat16")
-    return xp.astype(x, xp.float32 if small else xp.float64)
+    dtype = str(x.dtype).rpartition(".")[2]
+    try:
+        if "complex" in dtype or getattr(x.dtype, "kind", "f") not in "biufO":
+            raise TypeError
+        return xp.astype(x, xp.float32 if dtype in ("float16", "bfloat16") else xp.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{where} holds {dtype} values. Pass real numbers.") from None
 
 
 def _refuse_not_finite(x: Array, side: Any, index: Index) -> None:

@@ -25,7 +25,7 @@ LAYERS = (
     {"arrays", "schema", "provenance", "parameters"},
     {"store", "statistics"},
     {"labels", "record"},
-    {"slabs", "rdms", "results"},
+    {"features", "slabs", "rdms", "results"},
     {"calling"},
     {"registry"},
     {"capturing", "metrics", "comparing"},

@@ -22,6 +22,7 @@ from reptools.errors import (
     StimulusError,
     StoreError,
 )
+from reptools.store import repair, validate
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -111,7 +112,7 @@ def test_file_holds_what_the_layers_answer(inputs, out):
     assert tree["features"]["odd"].values.tolist() == [0, 1] * 5
     assert tree["features"]["odd"].attrs["kind"] == "binary"
     assert tree.attrs["system"] == "small"
-    assert rt.validate(path, deep=True) == []
+    assert validate(path, deep=True) == []
 
 
 def test_provenance_says_what_was_captured(inputs, out):
@@ -400,7 +401,7 @@ def test_everything_is_put_back_after_a_failure(where, inputs, out):
     assert all(module.training for module in model.modules())
     assert torch.backends.mha.get_fastpath_enabled()
     assert not out.exists()
-    rt.repair(out)  # the first batch was reported as written
+    repair(out)  # the first batch was reported as written
     with pytest.warns(IncompleteWarning, match="incomplete: 5 stimuli"):
         assert stored(out, "0").shape == (5, 5)
 

@@ -19,7 +19,8 @@ from reptools.errors import (
     ReptoolsWarning,
     StimulusError,
 )
-from reptools.labels import as_features, as_side
+from reptools.features import as_features
+from reptools.labels import as_side
 from reptools.registry import forget, metric, metrics
 from tests.conftest import labelled
 

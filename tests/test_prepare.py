@@ -7,7 +7,8 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler, normalize
 
-from reptools.errors import ParameterError
+import reptools as rt
+from reptools.errors import DataError, ParameterError
 from reptools.statistics import prepare
 
 
@@ -41,5 +42,22 @@ def test_an_unknown_step_is_named(bad: object) -> None:
 
 
 def test_dropping_everything_is_refused(rng: np.random.Generator) -> None:
-    with pytest.raises(ParameterError, match="drop_top:4' must leave something of 4"):
+    with pytest.raises(DataError, match="drop_top:4' would leave nothing of the 4 components"):
         prepare.drop_top(rng.normal(size=(10, 4)), 4)
+
+
+@pytest.mark.parametrize("n_units", [5, 50])
+def test_rounding_is_not_left_of_a_layer_of_low_rank(
+    rng: np.random.Generator, n_units: int
+) -> None:
+    low = rng.normal(size=(20, 2)) @ rng.normal(size=(2, n_units))
+    assert np.linalg.matrix_rank(prepare.drop_top(low, 1), tol=1e-8) == 1
+    with pytest.raises(DataError, match="x: prepare='drop_top:2' would leave nothing of the 2"):
+        rt.cka(low, low, prepare="drop_top:2")
+
+
+def test_spaces_are_allowed_and_other_types_are_named() -> None:
+    assert prepare.check("zscore, unit_norm") == ("zscore", "unit_norm")
+    for bad in (5, "drop_top:²"):
+        with pytest.raises(ParameterError, match=f"got {bad!r}"):
+            prepare.check(bad)  # type: ignore[arg-type]

@@ -202,8 +202,9 @@ def test_warnings_are_gathered_on_the_page(tmp_path):
         forget("toy_warns")
     text = "".join(Outline(page).text)
     assert "mind the gap" in text
-    assert "1 of 6 units without variance" in text
+    assert "1 of 6 units without variance" in text  # folded away
     assert "6 (1 dead), 4 (1 dead)" in text
+    assert "1 warning came up" in text
 
 
 def test_overview_says_what_was_not_learned(tmp_path):

@@ -88,7 +88,9 @@ def trim_steps(path):
 
 
 def trim_stimuli(path):
-    writer = Writer(path, system="x", stimulus=[f"s{i}" for i in range(900)], coords={"c": range(900)})
+    writer = Writer(
+        path, system="x", stimulus=[f"s{i}" for i in range(900)], coords={"c": range(900)}
+    )
     writer.append({"l": np.ones((300, 50))})
     return writer, writer.close
 
@@ -112,7 +114,7 @@ def test_every_crash_point_of_an_edit(tmp_path, monkeypatch, prepare):
         how = {key: value for key, value in skeleton.HOW.items() if key != "locking"}
         return h5py.File(Recorder(longer[0], log), "r+", **how)
 
-    class Stop(Exception):
+    class Stop(Exception):  # noqa: N818 - it stands for a kill, not an error
         pass
 
     def stop(*_):
@@ -129,7 +131,7 @@ def test_every_crash_point_of_an_edit(tmp_path, monkeypatch, prepare):
 
     crash = Paths.of(tmp_path / "crash" / "run.h5")
     crash.final.parent.mkdir()
-    raws = [raw for raw in writer._sink.raws.values()]
+    raws = list(writer._sink.raws.values())
     kept = np.zeros(len(before), bool)
     for start, stop_ in journal.gaps(raws, len(before)):
         kept[start:stop_] = True
@@ -239,7 +241,9 @@ def test_only_raw_chunks_change_between_creation_and_close(tmp_path):
         ]  # fmt: skip
         for name in written:
             file[name].id.chunk_iter(
-                lambda info: raw.__setitem__(slice(info.byte_offset, info.byte_offset + info.size), True)
+                lambda info: raw.__setitem__(
+                    slice(info.byte_offset, info.byte_offset + info.size), True
+                )
             )
     for step in range(4):
         for start in range(10 if step == 0 else 0, 50, 10):

@@ -126,7 +126,7 @@ def test_kills(tmp_path, scenario, count):
             outcomes["whole"] += 1
             assert validate(path, deep=True) == []
             with open(path) as tree:
-                check_rows(lambda name: tree[name].values, last, scenario)  # noqa: B023
+                check_rows(lambda name: tree[name].values, last, scenario)
         elif path.with_name(path.name + ".partial").exists():
             outcomes["leftover"] += 1
             shown = check_leftover(path, last, scenario, engine)

@@ -35,7 +35,11 @@ def writer(tmp_path, **options):
         ({"stimulus": []}, StimulusError, r"stimulus has shape \(0,\)"),
         ({"steps": [0, 5, 5]}, ParameterError, "steps 0, 5, 5 do not increase"),
         ({"steps": [0.5]}, ParameterError, r"steps has shape \(1,\) and type float64"),
-        ({"features": {"f": [1, 2, 3]}}, DimensionError, r"feature 'f' has shape \(3,\).*4 stimuli"),
+        (
+            {"features": {"f": [1, 2, 3]}},
+            DimensionError,
+            r"feature 'f' has shape \(3,\).*4 stimuli",
+        ),
         ({"features": {"f": ([1, 2, 3, 4], {"kind": "odd"})}}, FeatureError, "'f' has kind 'odd'"),
         ({"features": {"step": [1, 2, 3, 4]}}, ParameterError, "feature name 'step' is a word"),
         ({"features": {"f": np.array(["2020-01-01"] * 4, "M8[s]")}}, ParameterError, "datetime64"),
@@ -57,7 +61,8 @@ def test_writer_refuses(tmp_path, options, error, match):
 def test_features_must_be_labelled_by_the_stimuli(tmp_path):
     features = xr.Dataset({"f": ("stimulus", [1, 2, 3, 4])}, coords={"stimulus": list("abxy")})
     with pytest.raises(
-        StimulusError, match=r"'f' is not labelled .*: 2 without a value \('c', 'd'\), 2 unknown \('x'"
+        StimulusError,
+        match=r"'f' is not labelled .*: 2 without a value \('c', 'd'\), 2 unknown \('x'",
     ):
         writer(tmp_path, features=features)
 
@@ -71,7 +76,11 @@ def test_features_must_be_labelled_by_the_stimuli(tmp_path):
         ({"layers": {"l": np.ones((2, 0))}}, DimensionError, r"shape \(2, 0\)"),
         ({"layers": {"l": ONES * 1j}}, ParameterError, "layer 'l' is of type complex128"),
         ({"layers": {"l": ONES.astype(str)}}, ParameterError, "layer 'l' is of type <U"),
-        ({"layers": {"l": ONES * 1e300}}, ParameterError, r"reaches 1e\+300, too large for float32"),
+        (
+            {"layers": {"l": ONES * 1e300}},
+            ParameterError,
+            r"reaches 1e\+300, too large for float32",
+        ),
         ({"layers": {"": ONES}}, ParameterError, "layer name '' is empty"),
         ({"layers": {"..": ONES}}, ParameterError, r"layer name '\.\.' means a folder"),
         ({"layers": {"/": ONES}}, None, None),
@@ -81,12 +90,24 @@ def test_features_must_be_labelled_by_the_stimuli(tmp_path):
         ({"layers": {"é" * 128: ONES}}, ParameterError, "takes 256 bytes, and netCDF holds 255"),
         ({"layers": {7: ONES}}, ParameterError, "layer name 7 is not a string"),
         ({"layers": {"a/b": ONES, "a.b": ONES}}, ParameterError, "'a/b' and 'a.b' .* as 'a.b'"),
-        ({"layers": {"a": ONES, "b": np.ones((3, 3))}}, StimulusError, "activation 2, .*activation 3"),
+        (
+            {"layers": {"a": ONES, "b": np.ones((3, 3))}},
+            StimulusError,
+            "activation 2, .*activation 3",
+        ),
         ({"outputs": {"f": np.ones(3)}}, StimulusError, "outputs/f 3"),
-        ({"outputs": {"f": np.ones((2, 1, 1))}}, DimensionError, r"output 'f' has shape \(2, 1, 1\)"),
+        (
+            {"outputs": {"f": np.ones((2, 1, 1))}},
+            DimensionError,
+            r"output 'f' has shape \(2, 1, 1\)",
+        ),
         ({"outputs": {"committed": np.ones(2)}}, ParameterError, "output name 'committed'"),
         ({"per_step": {"acc": 1.0}}, ParameterError, "per_step 'acc' is given without a step"),
-        ({"per_step": {"f": 1.0}, "outputs": {"f": np.ones(2)}, "step": 0}, ParameterError, "twice"),
+        (
+            {"per_step": {"f": 1.0}, "outputs": {"f": np.ones(2)}, "step": 0},
+            ParameterError,
+            "twice",
+        ),
         ({"per_step": {"w": ["a"]}, "step": 0}, ParameterError, "per_step 'w' holds text"),
         (
             {"per_step": {"w": xr.DataArray([1], dims="stimulus")}, "step": 0},
@@ -99,7 +120,11 @@ def test_features_must_be_labelled_by_the_stimuli(tmp_path):
         ({"stimulus": ["a", "a"]}, StimulusError, "must be unique, repeated: 'a'"),
         ({"layers": {"l": np.ones((5, 3))}}, StimulusError, "a batch of 5 after 0 .* than the 4"),
         ({"step": 1.5}, ParameterError, "step 1.5 is not an integer"),
-        ({"layers": {"l": np.ones((2, 17_000_000), "f2")}}, ParameterError, "68000000 bytes for one"),
+        (
+            {"layers": {"l": np.ones((2, 17_000_000), "f2")}},
+            ParameterError,
+            "68000000 bytes for one",
+        ),
     ],
 )
 def test_first_append_refuses(tmp_path, batch, error, match):
@@ -119,7 +144,11 @@ def test_first_append_refuses(tmp_path, batch, error, match):
         ({"layers": {"a": np.ones((2, 4)), "b": ONES}}, DimensionError, "has 4 along 'unit', .* 3"),
         ({"layers": {"a": ONES}}, ParameterError, "lacks layers/b/activation"),
         ({"layers": {"a": ONES, "b": ONES, "c": ONES}}, ParameterError, "layer 'c' was not in the"),
-        ({"layers": {"a": ONES, "b": np.ones((2, 2, 3))}}, (DimensionError, ParameterError), "token"),
+        (
+            {"layers": {"a": ONES, "b": np.ones((2, 2, 3))}},
+            (DimensionError, ParameterError),
+            "token",
+        ),
         ({"outputs": {}}, ParameterError, "lacks outputs/f"),
         ({"outputs": {"f": np.ones(2), "g": np.ones(2)}}, ParameterError, "brings outputs/g"),
         ({"stimulus": ["d", "c"]}, StimulusError, "'d' stands at position 2 at step 0, where 'c'"),
@@ -203,7 +232,11 @@ def test_per_step_values_keep_their_names(tmp_path):
 
 def test_units_must_fit_their_layer(tmp_path):
     for units, error, text in (
-        ({"l": {"channel": [1, 2]}}, DimensionError, r"'channel' has shape \(2,\), and there are 3"),
+        (
+            {"l": {"channel": [1, 2]}},
+            DimensionError,
+            r"'channel' has shape \(2,\), and there are 3",
+        ),
         ({"k": {"channel": [1, 2, 3]}}, ParameterError, "units names layer 'k', the layers are l"),
         ({"l": {"activation": [1, 2, 3]}}, ParameterError, "coordinate 'activation'"),
     ):
@@ -234,7 +267,9 @@ def test_a_write_that_fails_ends_the_writer_and_keeps_the_rest(tmp_path, monkeyp
 
     w = writer(tmp_path)
     w.append({"l": ONES})
-    monkeypatch.setattr(sink.Raw, "write", lambda *_: (_ for _ in ()).throw(OSError("disk is gone")))
+    monkeypatch.setattr(
+        sink.Raw, "write", lambda *_: (_ for _ in ()).throw(OSError("disk is gone"))
+    )
     with pytest.raises(StoreError, match=r"run\.h5\.partial could not be written: disk is gone"):
         w.append({"l": ONES})
     monkeypatch.undo()

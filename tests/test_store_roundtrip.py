@@ -3,6 +3,7 @@
 import pickle
 import shutil
 import subprocess
+from itertools import pairwise
 
 import h5py
 import netCDF4  # noqa: F401 - its first import warns on some systems; let it happen here
@@ -15,9 +16,10 @@ from reptools.store import Writer, open, repair, validate
 
 ENGINES = ("h5netcdf", "netcdf4")
 STEPS = (0, 10, 100)
+N_STEPS = len(STEPS)
 
 
-def numbers(seed=0, steps=len(STEPS), stimuli=50):
+def numbers(seed=0, steps=N_STEPS, stimuli=50):
     rng = np.random.default_rng(seed)
     return {
         "fc1": rng.normal(size=(steps, stimuli, 7)).astype("f4"),
@@ -249,7 +251,7 @@ def test_large_rows_and_many_small_batches(tmp_path):
     values = rng.normal(size=(600, 3000)).astype("f4")
     cuts = [0, 300, 301, 302, 310, 500, 511, 512, 513, 599, 600]
     with Writer(tmp_path / "run.h5", system="x", stimulus=np.arange(600)) as writer:
-        for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+        for start, stop in pairwise(cuts):
             writer.append({"wide": values[start:stop]})
     assert validate(tmp_path / "run.h5", deep=True) == []
     with open(tmp_path / "run.h5") as tree:

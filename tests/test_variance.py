@@ -127,7 +127,7 @@ def test_equals_r2_score_in_sample():
 def test_rank_deficient_columns_equal_scikit_learn():
     x, features = planted()
     place = features["place"].values
-    redundant = np.column_stack([place, place @ [1.0, -2.0], np.full(len(place), 7.0)])
+    redundant = np.column_stack([place, place @ [1.0, -2.0], np.full(len(place), 0.1)])
     redundant = feature(redundant, x)
     result = variance_explained(x, redundant, cv=5)
     assert result.item() == pytest.approx(
@@ -405,12 +405,13 @@ def test_a_class_that_a_fit_lacks_is_named_and_missing(metric):
         metric(x, feature(rare, x))
 
 
-def test_a_direction_that_a_fit_does_not_vary_along_is_missing():
+@pytest.mark.parametrize("slope", [0.1, 0.3, 2, 7])
+def test_a_direction_that_a_fit_does_not_vary_along_is_missing(slope):
     x, features = planted()
     split = np.array(["validation", "test"])[np.arange(len(x)) % 2]
     x = x.assign_coords(split=("stimulus", split))
     place = features["place"].values.copy()
-    place[split == "validation", 1] = 0.1 * place[split == "validation", 0] + 0.7
+    place[split == "validation", 1] = slope * place[split == "validation", 0] + 0.7
     with pytest.warns(ReptoolsWarning, match="do not vary along, 'place'"):
         result = variance_explained(x, {"easy": features["easy"], "place": feature(place, x)})
     assert np.isnan(result.sel(feature="place"))

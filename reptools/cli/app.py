@@ -42,10 +42,8 @@ EXAMPLES = {
 
 def run() -> None:
     """Build the tree and run it on the arguments of the process."""
-    try:
+    with _one_line_warnings():
         app = build_app()
-    except ReptoolsError as error:  # a plugin that cannot be registered
-        _fail(error)
     app()
 
 

@@ -144,7 +144,7 @@ def _step(
     tree: xr.DataTree, layer: xr.DataArray, step: str, path: str
 ) -> tuple[int | None, int | None, str]:
     """Position, number and note of the wanted step; (None, None, "") where none is picked."""
-    if step not in ("last", "all") and not step.lstrip("-").isdigit():
+    if step not in ("last", "all") and not step.removeprefix("-").isdecimal():
         raise ParameterError(f"--step must be last, all or a number, got {step!r}.")
     if schema.STEP not in layer.dims:
         if step in ("last", "all"):

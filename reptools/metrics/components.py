@@ -20,6 +20,7 @@ from reptools.errors import (
     some,
     warn,
 )
+from reptools.features import as_features, several
 from reptools.provenance import versions
 from reptools.statistics.design import Feature
 
@@ -83,7 +84,13 @@ def principal_components(x: Any, features: Any, /, *, n_components: int = 10) ->
                 f"x has the dimensions {some(side.outer)} beside stimulus and unit. "
                 f"Select one position, for instance x.isel({dim}=-1)."
             )
-        parts = labels.as_features(features, side)
+        # "feature" is a dimension of the result
+        features = (
+            features
+            if several(features) or getattr(features, "name", None)
+            else {"target": features}
+        )
+        parts = as_features(features, side)
         _check_names(parts)
         values = np.asarray(to_host(side.slab(())), dtype=np.float64)
         scores, explained = _decompose(values, n_components)

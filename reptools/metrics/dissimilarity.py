@@ -19,7 +19,7 @@ from reptools.labels import STIMULUS, as_side
 from reptools.parameters import bind
 from reptools.rdms import OTHER
 from reptools.record import NO_FOLDS, Context, Metric, parameters_of
-from reptools.results import Stack, finish, outer_coords
+from reptools.results import Stack, finish, joined, outer_coords
 from reptools.slabs import Slabs, placing
 from reptools.statistics.distances import Distance, condensed
 
@@ -106,9 +106,8 @@ def rdm(
         bound = bind(RECORD.parameters, {"method": method, "prepare": prepare})
         side = as_side(x)
         context = make_context(RECORD, side, bound)
-        slabs = Slabs(RECORD, bound)
-        sizes = {**side.outer, STIMULUS: side.n_stimuli, OTHER: side.n_stimuli}
-        stack = Stack(sizes)
+        slabs = Slabs(RECORD, bound, [side])
+        stack = Stack(joined(side.outer, {STIMULUS: side.n_stimuli, OTHER: side.n_stimuli}))
         for index in side.indices():
             patterns = slabs.take(side, index)
             if patterns is None:

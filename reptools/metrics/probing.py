@@ -119,7 +119,6 @@ def probe(
     >>> result.item() > 0.95, float(result.chance), abs(float(result.permuted) - 0.5) < 0.15
     (True, 0.5, True)
     """
-    x = np.ascontiguousarray(x)  # one memory layout, one order of summation, one prediction
     solver = Solver(C, scaling)
     scored = [
         (_amounts if feature.kind == "continuous" else _classes)(x, feature, context, solver)
@@ -148,10 +147,13 @@ class Solver:
         """Class numbers answered for the test rows, and whether the fit converged."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
 
         x_fit, x_test = (part.astype(np.float32) for part in self._scaled(x, fit, test))
         model = LogisticRegression(C=self.C, max_iter=MAX_ITERATIONS)
-        with warnings.catch_warnings(record=True) as caught:
+        # one thread: its many small products gain nothing from more, and the numbers would depend
+        # on how many there are
+        with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, "blas"):
             warnings.simplefilter("always", ConvergenceWarning)
             model.fit(x_fit, codes[fit])
         stuck = [w for w in caught if issubclass(w.category, ConvergenceWarning)]

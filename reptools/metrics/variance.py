@@ -32,7 +32,7 @@ def _over_final_total(result: xr.DataArray, /, *, denominator: str, **_: Any) ->
     if "step" not in result.dims:
         raise ParameterError(
             f"denominator='final' needs a dimension 'step', got {result.dims or 'none'}. Pass "
-            " activations of several steps, or denominator='own'."
+            "activations of several steps, or denominator='own'."
         )
     last = result.coords["total"].isel(step=int(result["step"].values.argmax()), drop=True)
     scaled = result.copy(data=(result.coords["explained"] / last).values)

@@ -93,6 +93,7 @@ def variance_over_training(
                     "mec": colours[name],
                     "mew": 1.8,
                     "zorder": 4,
+                    "clip_on": False,  # a ring at 0 is whole
                 }
                 ax.plot([start], [np.interp(start, steps, mean)], "o", ms=7, **ring)
         _step_axis(ax, steps)
@@ -157,7 +158,14 @@ def _label_ends(ax: Axes, ends: list[tuple[float, str]], colours: Colours) -> No
             va="center",
             fontsize=10,
             color=INK,
-            arrowprops={"arrowstyle": "-", "color": colours[name], "lw": 2.2, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colours[name],
+                "lw": 2.2,
+                "relpos": (0, 0.5),
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
         )
 
 

@@ -67,9 +67,7 @@ def build_report(
         page = Page(title or "")
         log = Log(page)
         with log.listening("opening the files"):
-            systems = read_systems(files, layers)
-        for system in systems:
-            stack.callback(system.tree.close)
+            systems = read_systems(files, layers, stack)
         page.title = title or _title(systems)
         overview(page, systems)
         portraits(systems, log)
@@ -106,9 +104,13 @@ def _scores(systems: Sequence[System], chosen: Mapping[str, Metric], log: Log) -
         )
 
 
-def _first(places: Sequence[str], limit: int = 2) -> str:
-    rest = len(places) - limit
-    return "; ".join(places[:limit]) + (f"; and {rest} more" if rest > 0 else "")
+def _facts(warnings: Mapping[str, Sequence[str]], limit: int = 2) -> list[dict[str, str]]:
+    """One row per warning, with the first places where it came up."""
+    rows = []
+    for fact, places in warnings.items():
+        more = f"; and {len(places) - limit} more" if len(places) > limit else ""
+        rows.append({"warning": fact, "in": "; ".join(places[:limit]) + more})
+    return rows
 
 
 def _close(systems: Sequence[System], log: Log) -> None:
@@ -121,12 +123,12 @@ def _close(systems: Sequence[System], log: Log) -> None:
             "What could not be computed.",
         )
     if log.warnings:
-        page.table(
-            [{"warning": text, "in": _first(where)} for text, where in log.warnings.items()],
-            "Warnings while the report was computed.",
-        )
+        page.table(_facts(log.warnings), "Warnings while the report was computed.")
     if not log.failures and not log.warnings:
         page.text("Everything was computed, without a warning.")
+    if log.dead_units:
+        page.text("Units without variance are counted in the overview; where they were met:")
+        page.details("Units without variance", _facts(log.dead_units))
     for system in systems:
         attrs = system.tree.attrs
         known = {key: attrs[key] for key in (schema.SOURCE, schema.CREATED) if key in attrs}

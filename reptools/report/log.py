@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from reptools.errors import DeadUnitWarning
 from reptools.report.page import Page
 
 T = TypeVar("T")
@@ -25,11 +26,14 @@ class Log:
         What was asked for, and the message.
     warnings : dict of str to list of str
         What was said, without the name of the function, and what was being computed then.
+    dead_units : dict of str to list of str
+        The same of units without variance: the overview counts them, so they come last.
     """
 
     page: Page
     failures: list[tuple[str, str]] = field(default_factory=list)
     warnings: dict[str, list[str]] = field(default_factory=dict)
+    dead_units: dict[str, list[str]] = field(default_factory=dict)
 
     @contextmanager
     def listening(self, what: str) -> Iterator[None]:
@@ -44,7 +48,9 @@ class Log:
                     fact = str(warning.message)
                     head, colon, rest = fact.partition(": ")
                     fact = rest if colon and head.isidentifier() else fact
-                    places = self.warnings.setdefault(fact, [])
+                    dead = issubclass(warning.category, DeadUnitWarning)
+                    kept = self.dead_units if dead else self.warnings
+                    places = kept.setdefault(fact, [])
                     if what not in places:
                         places.append(what)
 

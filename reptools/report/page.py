@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from reptools._version import __version__
 from reptools.errors import MissingExtraError, ParameterError, naming
-from reptools.provenance import now, to_json, versions
+from reptools.provenance import now, to_json
 from reptools.report.tables import Table, as_table
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ class Page:
             keep_trailing_newline=True,
         )
         template = environment.get_template("page.html")
-        return template.render(page=self, version=versions()["reptools"], created=now())
+        created = now()[:16].replace("T", " ") + " UTC"
+        return template.render(page=self, version=__version__, created=created)
 
     def write(self, path: str | Path) -> Path:
         """Write the page to ``path`` and return it; missing folders are made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,9 +94,9 @@ def by_feature(values: xr.DataArray) -> dict[str, Any]:
 
 
 def read_systems(
-    files: str | Path | Sequence[str | Path], layers: Sequence[str] | None
+    files: str | Path | Sequence[str | Path], layers: Sequence[str] | None, stack: ExitStack
 ) -> list[System]:
-    """Open the files; systems of one name get the file beside it.
+    """Open the files until ``stack`` closes; systems of one name get the file beside it.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def read_systems(
     paths = [Path(files)] if isinstance(files, (str, Path)) else [Path(file) for file in files]
     if not paths:
         raise ParameterError("files is empty. Pass at least one activation file.")
-    trees = [store.open(path) for path in paths]
+    trees = [stack.enter_context(store.open(path)) for path in paths]
     names = [
         str(tree.attrs.get(schema.SYSTEM) or path.stem)
         for tree, path in zip(trees, paths, strict=True)

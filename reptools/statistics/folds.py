@@ -77,6 +77,13 @@ class Sampling:
             return self._by_number(self.cv, strata)
         return self._by_splitter(strata)
 
+    @property
+    def description(self) -> str:
+        """How folds are made, whatever is spread over them."""
+        numbered = self.cv is None or isinstance(self.cv, (int, str))
+        # a splitter that asks for classes makes as many folds for any
+        return self.folds(None if numbered else np.zeros(len(self.labels), np.intp)).description
+
     def _by_split(self, split: Labels) -> Folds:
         names = [str(name) for name in np.unique(split)]
         fit_name = "validation" if "validation" in names else "train"
@@ -104,7 +111,7 @@ class Sampling:
             fold, how = _deal_groups(self.groups, k, self.seed), f"whole {self.groups_name}"
             available, what = len(np.unique(self.groups)), self.groups_name
         elif self.time is not None:
-            fold, how = _contiguous(self.time, k), "contiguous in time"
+            fold, how = _contiguous(self.time, self.labels, k), "contiguous in time"
             available, what = n, "stimuli"
         else:
             fold, how = _deal(self.labels, k, self.seed, strata), "by label"
@@ -125,10 +132,20 @@ class Sampling:
         order = np.argsort(self.labels, kind="stable")  # the splitter sees labels in one order
         y = None if strata is None else strata[order]
         groups = None if self.groups is None else self.groups[order]
-        pairs = tuple(
-            (np.sort(order[fit]), np.sort(order[test]))
-            for fit, test in self.cv.split(np.zeros((len(order), 1)), y, groups)
-        )
+        drawn = getattr(self.cv, "shuffle", True)
+        if drawn and getattr(self.cv, "random_state", 0) is None:
+            raise ParameterError(
+                f"cv={self.cv!r} draws anew at every call. Give it a random_state."
+            )
+        try:
+            chosen = list(self.cv.split(np.zeros((len(order), 1)), y, groups))
+        except (TypeError, ValueError) as error:
+            have = f"{'no' if y is None else 'with'} classes, {'no' if groups is None else 'with'}"
+            raise ParameterError(
+                f"cv={self.cv!r} cannot split these {len(order)} stimuli ({have} groups): {error} "
+                "Pass groups=, or a number of folds."
+            ) from None
+        pairs = tuple((np.sort(order[fit]), np.sort(order[test])) for fit, test in chosen)
         return Folds(pairs, f"{type(self.cv).__name__}, {len(pairs)} folds")
 
 
@@ -177,8 +194,8 @@ def _deal_groups(groups: Labels, k: int, seed: int) -> Rows:
     return fold_of[inverse]
 
 
-def _contiguous(time: Labels, k: int) -> Rows:
-    """Blocks of equal length along time, so that neighbours stay together."""
+def _contiguous(time: Labels, labels: Labels, k: int) -> Rows:
+    """Blocks of equal length along time, so that neighbours stay together; ties by label."""
     rank = np.empty(len(time), dtype=np.intp)
-    rank[np.argsort(time, kind="stable")] = np.arange(len(time))
+    rank[np.lexsort((labels, time))] = np.arange(len(time))
     return rank * k // len(time)

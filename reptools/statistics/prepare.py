@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reptools.arrays import Array, array_namespace, float64
-from reptools.errors import ParameterError
+from reptools.errors import DataError, ParameterError
 from reptools.statistics.gram import centred
 
 Steps = tuple[str, ...]
+EPS = 2.0**-52
 
 
 def zscore(x: Array, /) -> Array:
@@ -35,18 +36,17 @@ def drop_top(x: Array, k: int, /) -> Array:
     """Remove the ``k`` leading principal components (rogue dimensions of residual streams)."""
     xp = array_namespace(x)
     x = centred(x)
-    smaller = min(x.shape[0] - 1, x.shape[1])  # centring took one dimension of the stimuli
-    if not 1 <= k < smaller:
-        raise ParameterError(
-            f"prepare='drop_top:{k}' must leave something of {smaller} components. "
-            f"Pass drop_top:1 to drop_top:{smaller - 1}."
-        )
     # eigenvectors of the smaller cross-product; the last k belong to the largest eigenvalues
-    if x.shape[0] <= x.shape[1]:
-        u = xp.linalg.eigh(x @ x.T)[1][:, -k:]
-        return x - u @ (u.T @ x)
-    v = xp.linalg.eigh(x.T @ x)[1][:, -k:]
-    return x - (x @ v) @ v.T
+    wide = x.shape[0] <= x.shape[1]
+    values, vectors = xp.linalg.eigh(x @ x.T if wide else x.T @ x)
+    varying = int(xp.sum(xp.astype(values > max(x.shape) * EPS * values[-1], xp.int64)))
+    if k >= varying:  # what would be left is rounding
+        raise DataError(
+            f"prepare='drop_top:{k}' would leave nothing of the {varying} components that vary. "
+            "Drop fewer, or leave it out."
+        )
+    top = vectors[:, -k:]
+    return x - top @ (top.T @ x) if wide else x - (x @ top) @ top.T
 
 
 _PLAIN: dict[str, Callable[[Array], Array]] = {"zscore": zscore, "unit_norm": unit_norm}
@@ -60,10 +60,13 @@ def check(prepare: str | Sequence[str] | None) -> Steps:
     """
     if prepare is None or prepare == "none":
         return ()
-    steps = prepare.split(",") if isinstance(prepare, str) else list(prepare)
+    if isinstance(prepare, str):
+        prepare = [step.strip() for step in prepare.split(",")]
+    steps = list(prepare) if isinstance(prepare, Sequence) else [prepare]
     for step in steps:
         name, _, argument = str(step).partition(":")
-        known = step in _PLAIN or (name == "drop_top" and argument.isdigit() and int(argument) > 0)
+        drop = name == "drop_top" and argument.isdecimal() and int(argument) > 0
+        known = step in _PLAIN or drop
         if not known:
             raise ParameterError(
                 f"prepare must be made of zscore, unit_norm and drop_top:K, got {step!r}. "

@@ -65,9 +65,7 @@ class Frame:
             attrs,
             stimulus,
             inputs.features_of(features if features is not None else {}, stimulus),
-            inputs.coordinates(
-                coords, schema.STIMULUS, len(stimulus), "coordinate", stimulus
-            ),
+            inputs.coordinates(coords, schema.STIMULUS, len(stimulus), "coordinate", stimulus),
             steps,
             units or {},
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import h5py
 
@@ -63,16 +64,21 @@ def open_hdf5(path: str) -> h5py.File:
         raise StoreError(f"{path} cannot be read as HDF5: {error}. Check the file.") from None
 
 
-def checked(path: Path, file: h5py.File) -> Contents:
-    """Walk an open file; an error of HDF5 on the way counts as a broken rule."""
-    overlay = getattr(file, "_overlay", None)
-    raw: BinaryIO = overlay if overlay is not None else open(path, "rb")  # noqa: SIM115
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file in every error; what HDF5 or xarray cannot digest counts as damage."""
     try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from None
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError) as error:
+        raise StoreError(f"{path} is damaged: {error}. Check where it comes from.") from error
+
+
+def checked(path: Path, file: h5py.File) -> Contents:
+    """Walk an open file, be it seen through its journal or not."""
+    overlay = getattr(file, "_overlay", None)
+    if overlay is not None:
+        return walk(file, overlay)
+    with open(path, "rb") as raw:
         return walk(file, raw)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, StoreError):
-            raise StoreError(f"{path}: {error}") from None
-        raise StoreError(f"{path} is damaged: {error}. Check where it comes from.") from None
-    finally:
-        if overlay is None:
-            raw.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -13,7 +12,7 @@ from xarray.backends import CachingFileManager
 
 from .. import schema
 from ..errors import IncompleteWarning, StoreError, naming
-from .opening import checked, choose, open_hdf5
+from .opening import checked, choose, open_hdf5, reading
 from .state import attributes, read_state
 from .tree import TreeBuilder
 
@@ -69,10 +68,10 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
         place = choose(path)
         files = CachingFileManager(open_hdf5, str(place))
         try:
-            with files.acquire_context() as file:
+            with reading(place), files.acquire_context() as file:
                 contents = checked(place, file)
                 attrs = attributes(file.id)
-                _check_schema(place, attrs)
+                _check_schema(attrs)
                 state = read_state(file, contents, attrs)
                 tree = TreeBuilder(place, files, contents, attrs, state).tree()
         except BaseException:
@@ -84,15 +83,15 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
     return tree
 
 
-def _check_schema(place: Path, attrs: Mapping[str, Any]) -> None:
+def _check_schema(attrs: Mapping[str, Any]) -> None:
     version = attrs.get(schema.SCHEMA)
     if version is None:
         raise StoreError(
-            f"{place} has no attribute {schema.SCHEMA!r}: it was not written by reptools. "
+            f"there is no attribute {schema.SCHEMA!r}: it was not written by reptools. "
             "Convert it, or open it with xarray.open_datatree."
         )
     if version != schema.VERSION:
         raise StoreError(
-            f"{place} has schema {version!r}, this reptools reads {schema.VERSION}. "
+            f"its schema is {version!r}, this reptools reads {schema.VERSION}. "
             "Install a newer reptools."
         )

@@ -13,7 +13,7 @@ from .checksums import failures
 from .files import Lock, Paths
 from .finishing import finish
 from .journal import rollback
-from .opening import checked
+from .opening import checked, reading
 from .raw import Raw
 from .record import lacking
 from .skeleton import locate, open_for_edit
@@ -92,7 +92,7 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False) -> Path:
 def _repair(paths: Paths, deep: bool) -> None:
     rollback(paths)
     paths.new.unlink(missing_ok=True)
-    with open_for_edit(paths.partial, "r") as file:
+    with reading(paths.partial), open_for_edit(paths.partial, "r") as file:
         contents = checked(paths.partial, file)
         attrs = attributes(file.id)
         needed = {schema.COMMITTED, schema.BATCH_STOP, schema.CRC, schema.STORED, schema.COMPLETE}

@@ -111,7 +111,9 @@ class TreeBuilder:
                 x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x)
                 for x in values.ravel().tolist()
             ]
-            values = np.array(texts, dtype=str).reshape(shape)
+            # one long text among many would make every entry as wide
+            even = max(map(len, texts), default=0) * len(texts) <= 4 * sum(map(len, texts)) + 2**16
+            values = np.array(texts, dtype=str if even else object).reshape(shape)
         elif attrs.pop(schema.DTYPE, None) == schema.BOOL:
             values = values.astype(bool)
         return xr.Variable(item.dims, values, attrs)

@@ -15,7 +15,7 @@ from .. import schema
 from ..errors import StoreError, naming, some
 from .checksums import failures
 from .files import Paths
-from .opening import checked, choose, open_hdf5
+from .opening import checked, choose, open_hdf5, reading
 from .state import State, attributes, read_state
 from .walk import Contents, Item
 
@@ -61,7 +61,7 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[str]:
     with naming("validate"):
         place = choose(path)
     try:
-        with open_hdf5(str(place)) as file:
+        with reading(place), open_hdf5(str(place)) as file:
             contents = checked(place, file)
             attrs = attributes(file.id)
             state = read_state(file, contents, attrs)

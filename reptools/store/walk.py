@@ -80,7 +80,8 @@ def walk(file: h5py.File, raw: BinaryIO) -> Contents:
     """
     found, addresses = Contents(), dict[int, str]()
     todo: list[tuple[h5py.h5g.GroupID, str, int]] = [(file.id, "", 0)]
-    stored = 0
+    stored = text = 0
+    size = file.id.get_filesize()
     while todo:
         group, folder, depth = todo.pop()
         if depth > MAX_DEPTH:
@@ -97,13 +98,14 @@ def walk(file: h5py.File, raw: BinaryIO) -> Contents:
                 found.groups[path] = h5py.h5o.open(group, name)
                 todo.append((found.groups[path], path, depth + 1))
             elif info.type == h5py.h5o.TYPE_DATASET:
-                item = _checked_dataset(h5py.h5o.open(group, name), path, raw)
+                item = _checked_dataset(h5py.h5o.open(group, name), path)
                 stored += item.handle.get_storage_size()
+                text += _text_bytes(item, path, raw) if item.is_text else 0
                 found.items[path] = item
             else:
                 raise _refuse(path, "is a named datatype")
-    if stored > file.id.get_filesize():
-        raise StoreError(f"the datasets claim {stored} bytes, more than the file has. Refused.")
+            if max(stored, text) > size:
+                raise _refuse(path, f"and others claim more than the {size} bytes of the file")
     for path, item in found.items.items():
         found.items[path] = replace(item, dims=_dims(path, item, found, addresses))
     return found
@@ -111,6 +113,8 @@ def walk(file: h5py.File, raw: BinaryIO) -> Contents:
 
 def _checked_link(group: h5py.h5g.GroupID, name: bytes, folder: str) -> str:
     path = f"{folder}/{name.decode('utf-8', 'replace')}".lstrip("/")
+    if "\ufffd" in path:
+        raise _refuse(path, "has a name that is not UTF-8")
     kind = group.links.get_info(name).type
     if kind != h5py.h5l.TYPE_HARD:
         word = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
@@ -118,7 +122,7 @@ def _checked_link(group: h5py.h5g.GroupID, name: bytes, folder: str) -> str:
     return path
 
 
-def _checked_dataset(dataset: h5py.h5d.DatasetID, path: str, raw: BinaryIO) -> Item:
+def _checked_dataset(dataset: h5py.h5d.DatasetID, path: str) -> Item:
     # the layout first: asking a virtual dataset for its shape may open its sources
     creation = dataset.get_create_plist()
     layout = creation.get_layout()
@@ -145,8 +149,10 @@ def _checked_dataset(dataset: h5py.h5d.DatasetID, path: str, raw: BinaryIO) -> I
     bare = scale and _scale_name(dataset).startswith(schema.BARE_DIMENSION)
     if not bare:
         _check_allocated(dataset, path, shape, chunks, layout)
-    if text:
-        _check_text(dataset, path, shape, chunks, filters, raw)
+    if text and filters:
+        raise _refuse(path, "is text with a filter")
+    if text and math.prod(shape) > MAX_LABELS:
+        raise _refuse(path, f"has {math.prod(shape)} text entries, more than {MAX_LABELS}")
     return Item(shape, dataset.dtype, chunks, text, scale, bare, dataset)
 
 
@@ -199,35 +205,28 @@ def _check_allocated(
             raise _refuse(path, f"declares {wanted} bytes and holds {have}")
 
 
-def _check_text(
-    dataset: h5py.h5d.DatasetID,
-    path: str,
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...] | None,
-    filters: list[int],
-    raw: BinaryIO,
-) -> None:
+def _text_bytes(item: Item, path: str, raw: BinaryIO) -> int:
     """Add up the text before it is loaded: many entries may name the same long string."""
-    count = math.prod(shape)
-    if count > MAX_LABELS:
-        raise _refuse(path, f"has {count} text entries, more than {MAX_LABELS}")
+    dataset, count = item.handle, math.prod(item.shape)
     if not dataset.get_type().is_variable_str() or not count:
-        return
-    if filters:
-        raise _refuse(path, "is text with a filter")
+        return 0
     places: list[tuple[int, int]] = []
-    if chunks is None:
+    if item.chunks is None:
         if dataset.get_offset() is None:
             raise _refuse(path, "is text in an unknown layout")
         places.append((dataset.get_offset(), count))
     else:
-        dataset.chunk_iter(lambda info: places.append((info.byte_offset, math.prod(chunks))))
+        entries = math.prod(item.chunks)
+        dataset.chunk_iter(lambda info: places.append((info.byte_offset, entries)))
+    total = 0
     for offset, entries in places:
         raw.seek(offset)
         data = raw.read(entries * _REFERENCE.itemsize)
-        longest = int(np.frombuffer(data, _REFERENCE)["length"].max())
-        if longest > MAX_TEXT_BYTES:
-            raise _refuse(path, f"has text of {longest} bytes, over {MAX_TEXT_BYTES}")
+        lengths = np.frombuffer(data, _REFERENCE)["length"]
+        total += int(lengths.sum(dtype=np.int64))
+        if lengths.max() > MAX_TEXT_BYTES:
+            raise _refuse(path, f"has text of {lengths.max()} bytes, over {MAX_TEXT_BYTES}")
+    return total
 
 
 def _dims(
