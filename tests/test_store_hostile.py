@@ -1,0 +1,139 @@
+"""Files made to harm are refused by name, before anything of them is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from reptools.errors import StoreError
+from reptools.store import Writer, open, validate
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A sound file, to be harmed."""
+    path = tmp_path / "run.h5"
+    with Writer(path, system="x", stimulus=range(8), features={"f": np.arange(8) % 2}) as writer:
+        writer.append({"fc": np.ones((8, 3))})
+    return path
+
+
+def external_link(file: h5py.File) -> None:
+    file["layers/stolen"] = h5py.ExternalLink("other.h5", "/layers/fc")
+
+
+def absolute_external_link(file: h5py.File) -> None:
+    file["layers/stolen"] = h5py.ExternalLink("/etc/other.h5", "/")
+
+
+def soft_link_loop(file: h5py.File) -> None:
+    file["layers/loop"] = h5py.SoftLink("/layers/loop")
+
+
+def group_cycle(file: h5py.File) -> None:
+    file["layers/fc/up"] = file["layers"]
+
+
+def external_storage(file: h5py.File) -> None:
+    Path(file.filename).with_name("secret").write_bytes(b"\0" * 96)
+    file.create_dataset("layers/raw", (8, 3), "<f4", external=[("secret", 0, 96)])
+
+
+def virtual_dataset(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((8, 3), "<f4")
+    layout[:] = h5py.VirtualSource("other.h5", "x", (8, 3))
+    file.create_virtual_dataset("layers/virtual", layout)
+
+
+def deep_nesting(file: h5py.File) -> None:
+    file.create_group("/".join(["layers", *"abcdefghijk"]))
+
+
+def many_groups(file: h5py.File) -> None:
+    for i in range(20_001):
+        file.create_group(f"layers/g{i}")
+
+
+def declared_not_stored(file: h5py.File) -> None:
+    file.create_dataset("layers/fc/huge", (10**15,), "<f4", chunks=(1024,))
+
+
+def huge_coordinate(file: h5py.File) -> None:
+    file.create_dataset("names", (10**9,), h5py.string_dtype(), chunks=(1024,))
+
+
+def huge_item(file: h5py.File) -> None:
+    file.create_dataset("names", (8,), "S200000000", chunks=(1,))
+
+
+def huge_chunk(file: h5py.File) -> None:
+    file.create_dataset("bomb", (32 * 2**20,), "<f4", chunks=(32 * 2**20,), compression="gzip")
+
+
+def unknown_filter(file: h5py.File) -> None:
+    create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    create.set_chunk((8,))
+    create.set_filter(32123, h5py.h5z.FLAG_OPTIONAL, (1,))
+    h5py.h5d.create(file.id, b"odd", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((8,)), create)
+
+
+def compound(file: h5py.File) -> None:
+    file["pairs"] = np.zeros(8, dtype=[("a", "f4"), ("b", "i4")])
+
+
+def opaque(file: h5py.File) -> None:
+    file["blob"] = np.zeros(8, dtype="V7")
+
+
+def null_dataspace(file: h5py.File) -> None:
+    file["nothing"] = h5py.Empty("f4")
+
+
+HARMS: list[tuple[Callable[[h5py.File], None], str]] = [
+    (external_link, "layers/stolen"),
+    (absolute_external_link, "layers/stolen"),
+    (soft_link_loop, "layers/loop"),
+    (group_cycle, "layers"),
+    (external_storage, "layers/raw"),
+    (virtual_dataset, "layers/virtual"),
+    (deep_nesting, "layers/a/b"),
+    (many_groups, "20000|20,000|objects"),
+    (declared_not_stored, "layers/fc/huge"),
+    (huge_coordinate, "names"),
+    (huge_item, "names"),
+    (huge_chunk, "bomb"),
+    (unknown_filter, "odd"),
+    (compound, "pairs"),
+    (opaque, "blob"),
+    (null_dataspace, "nothing"),
+]
+
+
+@pytest.mark.parametrize(("harm", "where"), [pytest.param(*h, id=h[0].__name__) for h in HARMS])
+def test_a_harmful_file_is_refused_by_path(
+    run: Path, harm: Callable[[h5py.File], None], where: str
+) -> None:
+    with h5py.File(run, "r+") as file:
+        harm(file)
+    with pytest.raises(StoreError, match=where):
+        open(run)
+    (deviation,) = validate(run)
+    assert str(run) in deviation or where.split("|")[0] in deviation
+
+
+@pytest.mark.parametrize("content", [b"", b"not hdf5 at all", None], ids=["empty", "text", "cut"])
+def test_what_is_no_hdf5_file_is_refused(run: Path, content: bytes | None) -> None:
+    run.write_bytes(run.read_bytes()[:3000] if content is None else content)
+    with pytest.raises(StoreError, match=r"run\.h5"):
+        open(run)
+    assert len(validate(run)) == 1
+
+
+def test_a_sound_file_passes_the_walk(run: Path) -> None:
+    assert validate(run, deep=True) == []
+    with open(run) as tree:
+        assert tree["layers/fc"].activation.shape == (8, 3)
