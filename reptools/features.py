@@ -89,9 +89,9 @@ def _plain(name: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _kind(name: str, values: np.ndarray[Any, Any], stated: Any) -> FeatureKind:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
+        bad = int((~np.isfinite(values.reshape(len(values), -1)).all(axis=1)).sum())
         raise FeatureError(
-            f"feature {name!r} is not finite for {int((~np.isfinite(values)).sum())} stimuli. "
-            "Drop these stimuli first."
+            f"feature {name!r} is not finite for {bad} stimuli. Drop these stimuli first."
         )
     if stated is not None:
         if stated not in ("binary", "categorical", "continuous"):

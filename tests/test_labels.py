@@ -232,6 +232,7 @@ def test_kinds_are_stated_or_plain(x: xr.DataArray) -> None:
         (xr.DataArray(np.arange(24), dims="stimulus", attrs={"kind": "odd"}), "the kind 'odd'"),
         (xr.DataArray(np.arange(24), dims="stimulus", attrs={"kind": "binary"}), "has 24 values"),
         (np.array([np.nan] + [0.5] * 23), "not finite for 1 stimuli"),
+        (np.array([[np.nan] * 2] + [[0.5, 1.0]] * 23), "not finite for 1 stimuli"),
         (np.zeros((24, 2, 2)), r"shape \(24, 2, 2\)"),
         (np.arange(23) % 2, "23, without labels"),
     ],
