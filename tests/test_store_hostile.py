@@ -93,6 +93,72 @@ def null_dataspace(file: h5py.File) -> None:
     file["nothing"] = h5py.Empty("f4")
 
 
+def dangling_scale(file: h5py.File) -> None:
+    """An axis that refers to a group instead of a scale."""
+    file["odd"] = np.zeros(8)
+    kind = h5py.h5t.vlen_create(h5py.h5t.STD_REF_OBJ)
+    space = h5py.h5s.create_simple((1,))
+    attribute = h5py.h5a.create(file["odd"].id, b"DIMENSION_LIST", kind, space)
+    target = np.empty(1, dtype=object)
+    target[0] = np.array([file["layers"].ref], dtype=h5py.ref_dtype)
+    attribute.write(target, mtype=kind)
+
+
+def scale_of_another_group(file: h5py.File) -> None:
+    file["features/odd"] = np.zeros(3)
+    file["features/odd"].dims[0].attach_scale(file["layers/fc/unit"])
+
+
+def no_scale(file: h5py.File) -> None:
+    file["odd"] = np.zeros(8)
+
+
+def many_axes(file: h5py.File) -> None:
+    file["odd"] = np.zeros((1,) * 7)
+
+
+def named_type(file: h5py.File) -> None:
+    file["odd"] = np.dtype("f8")
+
+
+def long_text(file: h5py.File) -> None:
+    file["odd"] = ["x" * 5000]
+
+
+def aliased_text(file: h5py.File) -> None:
+    """Thousands of entries that all name the same text of 4,000 bytes."""
+    text = file.create_dataset("odd", (9000,), h5py.string_dtype(), chunks=(9000,))
+    text[0] = "x" * 4000
+    file.flush()
+    offset = text.id.get_chunk_info(0).byte_offset
+    with Path(file.filename).open("r+b") as raw:
+        raw.seek(offset)
+        one = raw.read(16)
+        raw.seek(offset)
+        raw.write(one * 9000)
+
+
+def not_utf8(file: h5py.File) -> None:
+    file.id.links.create_hard(b"layers/\xff", file.id, b"features")
+    del file["features"]
+
+
+def boundless_record(file: h5py.File) -> None:
+    file["committed"][0] = 2**40
+
+
+def negative_record(file: h5py.File) -> None:
+    file["committed"][0] = -1
+
+
+def no_schema(file: h5py.File) -> None:
+    del file.attrs["schema"]
+
+
+def later_schema(file: h5py.File) -> None:
+    file.attrs["schema"] = 2
+
+
 HARMS: list[tuple[Callable[[h5py.File], None], str]] = [
     (external_link, "layers/stolen"),
     (absolute_external_link, "layers/stolen"),
@@ -110,6 +176,16 @@ HARMS: list[tuple[Callable[[h5py.File], None], str]] = [
     (compound, "pairs"),
     (opaque, "blob"),
     (null_dataspace, "nothing"),
+    (dangling_scale, "/odd has"),
+    (scale_of_another_group, "/features/odd has no valid dimension scale"),
+    (no_scale, "/odd has no dimension scales"),
+    (many_axes, "/odd has 7 axes"),
+    (named_type, "/odd is a named datatype"),
+    (long_text, "/odd has text of 5000 bytes"),
+    (aliased_text, "/odd and others claim more than"),
+    (not_utf8, "name that is not UTF-8"),
+    (boundless_record, "counts 1099511627776 along 'stimulus'"),
+    (negative_record, "counts -1 along 'stimulus'"),
 ]
 
 
@@ -123,6 +199,24 @@ def test_a_harmful_file_is_refused_by_path(
         open(run)
     (deviation,) = validate(run)
     assert str(run) in deviation or where.split("|")[0] in deviation
+
+
+@pytest.mark.parametrize(("harm", "fact"), [(no_schema, "'schema'"), (later_schema, "is 2")])
+def test_a_foreign_file_is_refused(run: Path, harm: Callable[[h5py.File], None], fact: str) -> None:
+    with h5py.File(run, "r+") as file:
+        harm(file)
+    with pytest.raises(StoreError, match=f"open: .*run.h5: .*{fact}"):
+        open(run)
+    assert fact in validate(run)[0] or "schema is 2" in validate(run)[0]
+
+
+def test_attributes_that_cannot_be_decoded_do_no_harm(run: Path) -> None:
+    with h5py.File(run, "r+") as file:
+        file["layers/fc/activation"].attrs["scale_factor"] = "three"
+        file["layers/fc/activation"].attrs["units"] = "days since 0000-99-99"
+        file["layers/fc/activation"].attrs["calendar"] = np.zeros((3, 3))
+    with open(run) as tree:
+        assert tree["layers/fc"].activation.values.tolist() == np.ones((8, 3)).tolist()
 
 
 @pytest.mark.parametrize("content", [b"", b"not hdf5 at all", None], ids=["empty", "text", "cut"])

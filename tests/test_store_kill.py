@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -119,8 +120,11 @@ def check_repaired(path, last, scenario, shown, engine):
 )
 def test_kills(tmp_path, scenario, count):
     outcomes = {"nothing yet": 0, "leftover": 0, "whole": 0}
-    for i, case in enumerate(killed(tmp_path, scenario, count, seed=7)):
-        engine = ENGINES[i % 2]
+    for i, case in enumerate(
+        killed(tmp_path, scenario, count, seed=int(os.environ.get("STORE_KILL_SEED", "7")))
+    ):
+        # h5netcdf takes ten times as long to open a tree, so it has every fourth file
+        engine, other = ENGINES[i % 4 != 0], ENGINES[i % 4 != 1]
         path, last = Path(case["path"]), case["last"]
         if path.exists():
             outcomes["whole"] += 1
@@ -132,12 +136,13 @@ def test_kills(tmp_path, scenario, count):
             shown = check_leftover(path, last, scenario, engine)
             if shown:
                 assert repair(path) == path
-                check_repaired(path, last or (0, 0), scenario, shown, ENGINES[(i + 1) % 2])
+                check_repaired(path, last or (0, 0), scenario, shown, other)
         else:
             outcomes["nothing yet"] += 1
             assert last is None
             with pytest.raises(StoreError, match="does not exist"):
                 open(path)
+    print("outcomes", scenario, outcomes)
     assert sum(outcomes.values()) == count
     assert outcomes["leftover"] > count / 3, outcomes
 

@@ -48,7 +48,7 @@ def finish(
         for raw in raws.values():
             if stepped and raw.dims[:1] == (schema.STEP,) and schema.STIMULUS in raw.dims:
                 _blank(file, raw, extents, committed)
-    trim(paths, raws, dims, extents)
+    trim(paths, dims, extents)
     if raws.get(schema.STIMULUS) is not None and raws[schema.STIMULUS].dtype.kind == "S":
         text_labels(paths, dims)
     publish(paths, complete=complete)
@@ -80,7 +80,7 @@ def resize(file: h5py.File, dims: Dims, extents: Mapping[str, int]) -> None:
             dataset.resize(shape)
 
 
-def trim(paths: Paths, raws: Mapping[str, Raw], dims: Dims, extents: Mapping[str, int]) -> None:
+def trim(paths: Paths, dims: Dims, extents: Mapping[str, int]) -> None:
     """Cut the partial file to its true extents, under the journal; nothing where they hold."""
     with open_for_edit(paths.partial, "r") as file:
         fits = all(
@@ -89,7 +89,7 @@ def trim(paths: Paths, raws: Mapping[str, Raw], dims: Dims, extents: Mapping[str
             for axis, dim in enumerate(names)
         )
     if not fits:
-        edit(paths, raws.values(), 0, lambda file: resize(file, dims, extents))
+        edit(paths, lambda file: resize(file, dims, extents), shrinks=True)
 
 
 def text_labels(paths: Paths, dims: Dims) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 
@@ -13,6 +15,9 @@ from ..errors import StoreError
 from .files import Paths
 from .journal import Overlay, overlaid
 from .walk import Contents, walk
+
+T = TypeVar("T")
+_TRIES = 8
 
 
 class _Overlaid(h5py.File):  # type: ignore[misc]
@@ -41,6 +46,39 @@ def choose(path: str | os.PathLike[str]) -> Path:
             f"({paths.new.name} holds nothing). Run it again."
         )
     raise StoreError(f"{given} does not exist. Check the path.")
+
+
+def steadily(path: str | os.PathLike[str], read: Callable[[Path], T]) -> T:
+    """Read a file, again where its writer changed its structure or its name meanwhile."""
+    for attempt in range(_TRIES):
+        place = choose(path)
+        before = _structure(place)
+        last = attempt == _TRIES - 1
+        try:
+            found = read(place)
+        except StoreError:
+            if last or _structure(place) == before:
+                raise
+        else:
+            if last or _structure(place) == before:
+                return found
+        time.sleep(0.01 * 2**attempt)
+    raise AssertionError  # the last attempt returned or raised
+
+
+def _structure(place: Path) -> tuple[object, ...]:
+    """What changes whenever the structure of a leftover does: its size, its journal, its name."""
+    paths = Paths.of(place)
+    if place != paths.partial:
+        return ()
+    found: list[object] = []
+    for file in (place, paths.undo):
+        try:
+            seen = file.stat()
+            found.append((seen.st_ino, seen.st_size))
+        except FileNotFoundError:
+            found.append(None)
+    return tuple(found)
 
 
 def open_hdf5(path: str) -> h5py.File:

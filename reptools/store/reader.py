@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -12,7 +13,7 @@ from xarray.backends import CachingFileManager
 
 from .. import schema
 from ..errors import IncompleteWarning, StoreError, naming
-from .opening import checked, choose, open_hdf5, reading
+from .opening import checked, open_hdf5, reading, steadily
 from .state import attributes, read_state
 from .tree import TreeBuilder
 
@@ -65,22 +66,27 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
     >>> folder.cleanup()
     """
     with naming("open"):
-        place = choose(path)
-        files = CachingFileManager(open_hdf5, str(place))
-        try:
-            with reading(place), files.acquire_context() as file:
-                contents = checked(place, file)
-                attrs = attributes(file.id)
-                _check_schema(attrs)
-                state = read_state(file, contents, attrs)
-                tree = TreeBuilder(place, files, contents, attrs, state).tree()
-        except BaseException:
-            files.close()
-            raise
-        tree.set_close(files.close)
-    if state.missing is not None:
-        warnings.warn(f"{place}: {state.missing}", IncompleteWarning, stacklevel=2)
+        tree, missing = steadily(path, _read)
+    if missing is not None:
+        warnings.warn(f"{tree.attrs[schema.PATH]}: {missing}", IncompleteWarning, stacklevel=2)
     return tree
+
+
+def _read(place: Path) -> tuple[xr.DataTree, str | None]:
+    """Check a file and build its tree; also what is missing in it."""
+    files = CachingFileManager(open_hdf5, str(place))
+    try:
+        with reading(place), files.acquire_context() as file:
+            contents = checked(place, file)
+            attrs = attributes(file.id)
+            _check_schema(attrs)
+            state = read_state(file, contents, attrs)
+            tree = TreeBuilder(place, files, contents, attrs, state).tree()
+    except BaseException:
+        files.close()
+        raise
+    tree.set_close(files.close)
+    return tree, state.missing
 
 
 def _check_schema(attrs: Mapping[str, Any]) -> None:

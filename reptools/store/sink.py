@@ -61,19 +61,10 @@ class Sink:
             dim: max(2 * have[dim], need) for dim, need in wanted.items() if need > have[dim]
         }
         if extents:
-            self._grow(extents, have)
-
-    def _grow(self, extents: Mapping[str, int], have: Mapping[str, int]) -> None:
-        size = self._paths.partial.stat().st_size
-        factor = float(np.prod([extents[dim] / have[dim] for dim in extents]))
-        journal.edit(
-            self._paths,
-            self.raws.values(),
-            int(size * (factor - 1)),
-            lambda file: finishing.resize(file, self.dims, extents),
-        )
-        with skeleton.open_for_edit(self._paths.partial, "r") as file:
-            self.raws = skeleton.locate(file, {path: raw.dims for path, raw in self.raws.items()})
+            journal.edit(self._paths, lambda file: finishing.resize(file, self.dims, extents))
+            with skeleton.open_for_edit(self._paths.partial, "r") as file:
+                dims = {path: raw.dims for path, raw in self.raws.items()}
+                self.raws = skeleton.locate(file, dims)
 
     def commit(self, pieces: Mapping[str, Piece], place: Place, rows: int) -> None:
         """Write the data, then their checksums, then the record that makes them count."""

@@ -13,18 +13,17 @@ from .raw import Raw
 
 # The oldest format: a newer one marks a file as "open for writing", and refuses it after a kill.
 # Addresses are multiples of 8, so that an 8-byte record never lies on two pages.
-HOW: dict[str, Any] = {
+FORMAT: dict[str, Any] = {
     "libver": ("earliest", "v110"),
     "alignment_threshold": 1,
     "alignment_interval": 8,
-    "locking": False,
     "rdcc_nbytes": 0,
 }
 
 
 def open_for_edit(path: Path, mode: str = "r+") -> h5py.File:
     """Open a file of ours for a change of its structure; our own lock guards it."""
-    return h5py.File(path, mode, **HOW)
+    return h5py.File(path, mode, locking=False, **FORMAT)
 
 
 def create(path: Path, plan: Plan) -> dict[str, Raw]:

@@ -15,7 +15,7 @@ from .. import schema
 from ..errors import StoreError, naming, some
 from .checksums import failures
 from .files import Paths
-from .opening import checked, choose, open_hdf5, reading
+from .opening import checked, choose, open_hdf5, reading, steadily
 from .state import State, attributes, read_state
 from .walk import Contents, Item
 
@@ -59,17 +59,21 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[str]:
     >>> folder.cleanup()
     """
     with naming("validate"):
-        place = choose(path)
+        choose(path)
     try:
-        with reading(place), open_hdf5(str(place)) as file:
-            contents = checked(place, file)
-            attrs = attributes(file.id)
-            state = read_state(file, contents, attrs)
-            found = [*_names(place, attrs), *_record(place, contents, state)]
-            found += [*_stimuli(file, contents, state), *_variables(file, contents)]
-            return found + (list(_numbers(file, contents, state)) if deep else [])
+        return steadily(path, lambda place: _deviations(place, deep))
     except StoreError as error:
         return [str(error)]
+
+
+def _deviations(place: Path, deep: bool) -> list[str]:
+    with reading(place), open_hdf5(str(place)) as file:
+        contents = checked(place, file)
+        attrs = attributes(file.id)
+        state = read_state(file, contents, attrs)
+        found = [*_names(place, attrs), *_record(place, contents, state)]
+        found += [*_stimuli(file, contents, state), *_variables(file, contents)]
+        return found + (list(_numbers(file, contents, state)) if deep else [])
 
 
 def _names(place: Path, attrs: Mapping[str, Any]) -> Iterator[str]:

@@ -225,10 +225,12 @@ class Writer:
             pieces = self._pieces(layers, groups, step, features, outputs, per_step)
             rows = parts.batch_size(pieces)
             place, labels = self._order.place(step, stimulus, rows)
+            # dimensions lie before what has them, so that they are the first to grow on disk:
+            # netCDF lets a variable be shorter than its dimension, not longer
             if labels is not None:
-                pieces[schema.STIMULUS] = self._label_piece(labels)
+                pieces = {schema.STIMULUS: self._label_piece(labels), **pieces}
             if step is not None and self._order.schedule is None and place.opens_step:
-                pieces[schema.STEP] = Piece((), np.array(step, dtype="<i8"))
+                pieces = {schema.STEP: Piece((), np.array(step, dtype="<i8")), **pieces}
             if self._plan is not None:
                 check_against(self._plan, pieces, self._expected(place, labels is not None))
             self._commit(pieces, groups, place, rows)
