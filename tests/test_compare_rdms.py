@@ -12,6 +12,7 @@ from scipy.io import loadmat
 from scipy.spatial.distance import squareform
 from scipy.stats import pearsonr, spearmanr
 
+import reptools as rt
 from reptools.errors import DataError, DimensionError, ParameterError, StimulusError
 from reptools.metrics.comparators import compare_rdms, prepared_rdm
 from tests.shared_data import shared
@@ -169,3 +170,14 @@ def test_bad_input(pair: tuple[np.ndarray, np.ndarray]) -> None:
     lopsided[0, 1] += 0.25
     with pytest.raises(DataError, match=r"a is not symmetric \(halves differ by up to 0.25\)"):
         compare_rdms(lopsided, b)
+
+
+def test_a_node_is_read_and_what_holds_no_distances_is_refused() -> None:
+    rdm = rt.rdm(np.random.default_rng(0).normal(size=(6, 4)))
+    group = xr.Dataset({"dissimilarity": rdm})
+    for node in (group, xr.DataTree(group)):
+        assert float(rt.compare_rdms(node, rdm)) == pytest.approx(1)
+    with pytest.raises(DimensionError, match="a is a group without 'dissimilarity'"):
+        rt.compare_rdms(xr.Dataset(), rdm)
+    with pytest.raises(DataError, match="a holds str[0-9]+ values"):
+        rt.compare_rdms(["a", "b", "c"], [1, 2, 3])

@@ -126,3 +126,9 @@ def test_what_cannot_be_decomposed_is_refused_by_name(features):
         principal_components(x, features.assign_coords(stimulus=[f"t{i}" for i in range(40)]))
     with pytest.raises(FeatureError, match="'share'"):
         principal_components(x, features.rename(size="share"))
+
+
+def test_one_bare_feature_has_a_name_that_is_free():
+    bit = np.arange(40) % 2
+    parts = principal_components(np.random.default_rng(0).normal(size=(40, 5)), bit)
+    assert parts.feature.values.tolist() == ["target"]

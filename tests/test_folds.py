@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.model_selection import KFold
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    ShuffleSplit,
+    StratifiedKFold,
+)
 
+import reptools as rt
 from reptools.errors import ParameterError, StimulusError
 from reptools.statistics.folds import Folds, Sampling, hash_rank
 
@@ -106,3 +113,36 @@ def test_hash_ranks_are_uniform() -> None:
     """Rank of one label over seeds: mean near the middle (sd of the mean 0.6 of 29)."""
     ranks = [hash_rank(LABELS, seed)[4] for seed in range(200)]
     assert abs(np.mean(ranks) - 14.5) < 2.5
+
+
+def test_equal_times_are_cut_by_label_not_by_row() -> None:
+    order, time = np.random.default_rng(1).permutation(30), np.arange(30) // 4
+    straight = Sampling(3, 0, LABELS, time=time).folds()
+    shuffled = Sampling(3, 0, LABELS[order], time=time[order]).folds()
+    assert members(straight, LABELS) == members(shuffled, LABELS[order])
+
+
+def test_a_splitter_that_cannot_or_must_not_split_is_named() -> None:
+    with pytest.raises(ParameterError, match=r"StratifiedKFold.* cannot split .*no classes"):
+        Sampling(StratifiedKFold(3), 0, LABELS).folds()
+    with pytest.raises(
+        ParameterError, match=r"GroupKFold.* cannot split .*no groups.*Pass groups="
+    ):
+        Sampling(GroupKFold(3), 0, LABELS).folds()
+    with pytest.raises(ParameterError, match=r"ShuffleSplit.* draws anew .*Give it a random_state"):
+        Sampling(ShuffleSplit(3), 0, LABELS).folds()
+
+
+def test_folds_by_position_are_for_unlabelled_stimuli() -> None:
+    cv = PredefinedSplit(np.arange(30) % 3)
+    assert len(Sampling(cv, 0, np.arange(30)).folds()) == 3
+    with pytest.raises(ParameterError, match="PredefinedSplit names folds by position"):
+        Sampling(cv, 0, LABELS).folds()
+    with pytest.raises(ParameterError, match="PredefinedSplit names folds by position"):
+        Sampling(cv, 0, np.arange(30)[::-1]).folds()
+
+
+def test_a_stratified_splitter_serves_classes() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    result = rt.probe(x, np.arange(30) % 2, cv=StratifiedKFold(3))
+    assert result.attrs["cv"] == "StratifiedKFold, 3 folds"

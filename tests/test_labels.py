@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import xarray as xr
 
+import reptools as rt
 from reptools.errors import (
     DataError,
     DeadUnitWarning,
@@ -283,3 +285,154 @@ def test_results_say_where_inputs_came_from(gap: Any, x: xr.DataArray) -> None:
     text = gap(known, x).attrs["inputs"]
     assert '"source_path": "run.h5"' in text and '"fingerprint": "abc"' in text
     assert metrics()["gap"].summary == "Mean gap of the first units."
+
+
+# --- what a user may pass by mistake ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ("run.h5", ParameterError, r"x is the path 'run.h5'. Open it first: rt.open\('run.h5'\)"),
+        ([[1.0, 2.0], [3.0]], DimensionError, "x is no array"),
+        (np.zeros((0, 3)), DimensionError, "x is empty along 'stimulus'"),
+        (np.zeros((3, 0)), DimensionError, "x is empty along 'unit'"),
+        (np.eye(6) * 1j, DataError, "x holds complex128 values"),
+        (torch.eye(6) * 1j, DataError, "x holds complex64 values"),
+        (np.eye(6).astype(str), DataError, "x holds <U[0-9]+ values"),
+        (np.eye(6).astype("datetime64[s]"), DataError, "x holds datetime64"),
+        (np.full((6, 6), "a", dtype=object), DataError, "x holds object values"),
+    ],
+)
+def test_what_holds_no_numbers_is_refused(
+    gap: Any, wrong: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"gap: {message}"):
+        gap(wrong, np.eye(6))
+
+
+def test_a_path_is_no_collection_of_layers() -> None:
+    with pytest.raises(ParameterError, match="compare: xs is the path 'run.h5'"):
+        rt.compare("run.h5")
+
+
+def test_repeated_dimensions_are_refused(gap: Any) -> None:
+    with pytest.warns(UserWarning, match="Duplicate dimension"):
+        twice = xr.DataArray(np.zeros((2, 2, 6, 3)), dims=("a", "a", "stimulus", "unit"))
+    with pytest.raises(DimensionError, match="x has the dimensions .* and repeats 'a'"):
+        gap(twice, np.eye(6))
+
+
+@pytest.mark.parametrize(("dim", "call"), [("x", rt.cka), ("feature", rt.variance_explained)])
+def test_an_outer_dimension_with_a_name_of_the_result_is_refused(
+    rng: np.random.Generator, dim: str, call: Any
+) -> None:
+    x = xr.DataArray(rng.normal(size=(3, 24, 4)), dims=(dim, "stimulus", "unit"))
+    other = rng.normal(size=(24, 4)) if dim == "x" else np.arange(24) % 2
+    with pytest.raises(DimensionError, match=f"is called '{dim}'.*Rename it"):
+        call(x, other)
+
+
+def test_coordinates_of_the_user_are_kept(gap: Any, rng: np.random.Generator) -> None:
+    steps = labelled(rng.normal(size=(3, 24, 4))).assign_coords(n_seen=("step", [7, 8, 9]))
+    result = gap(steps, steps)
+    assert result.n_seen.values.tolist() == [7, 8, 9] and "n_seen" not in result.attrs
+
+
+@pytest.mark.parametrize("metric", [rt.cka, rt.rsa])
+def test_torch_meets_numpy(metric: Any, x: xr.DataArray, y: xr.DataArray) -> None:
+    mixed = metric(torch.tensor(x.values, requires_grad=True), y.values)
+    assert float(mixed) == pytest.approx(float(metric(x, y)), abs=1e-12)
+
+
+def test_any_tensor_is_a_feature_or_rdm(x: xr.DataArray) -> None:
+    amount = torch.linspace(0, 1, 24)
+    plain = rt.variance_explained(x.values, amount.numpy())
+    assert float(rt.variance_explained(x.values, amount.requires_grad_())) == float(plain)
+    assert rt.variance_explained(x.values, amount.bfloat16()).shape == ()
+    rdm = rt.rdm(x.values).values
+    assert float(rt.compare_rdms(torch.tensor(rdm, requires_grad=True), rdm)) == pytest.approx(1)
+
+
+def test_integers_of_any_width_are_one_type_of_label(gap: Any, x: xr.DataArray) -> None:
+    order = np.random.default_rng(0).permutation(24)
+    numbered = x.assign_coords(stimulus=np.arange(24))
+    for dtype in (np.uint8, np.int32, object, float):
+        shuffled = numbered[order].assign_coords(stimulus=order.astype(dtype))
+        assert float(gap(numbered, shuffled)) == 0
+
+
+def test_labels_of_several_types_are_refused(gap: Any, x: xr.DataArray) -> None:
+    mixed = np.array([i if i % 2 else f"s{i}" for i in range(24)], dtype=object)
+    with pytest.raises(StimulusError, match="x has stimulus labels of several types: 'int', 'str'"):
+        gap(x.assign_coords(stimulus=mixed), x)
+
+
+@pytest.mark.parametrize("groups", [np.zeros((24, 2)), np.zeros(3), np.array(3)])
+def test_groups_of_another_shape_are_refused(share: Any, x: xr.DataArray, groups: Any) -> None:
+    with pytest.raises(ParameterError, match="groups has the shape .* each of the 24 stimuli"):
+        share(x.values, np.arange(24) % 2, groups=groups)
+
+
+@pytest.mark.parametrize("name", ["split", "story"])
+def test_gaps_in_split_or_groups_are_counted(share: Any, x: xr.DataArray, name: str) -> None:
+    values = np.array(["validation", "test"] * 11 + ["test", None], dtype=object)
+    groups = None if name == "split" else name
+    with pytest.raises(ParameterError, match=f"{name} is missing for 1 of 24 stimuli"):
+        gaps = x.drop_vars("stimulus").assign_coords({name: ("stimulus", values)})
+        share(gaps, np.arange(24) % 2, groups=groups)
+
+
+def test_a_table_holds_one_feature_a_column(share: Any, x: xr.DataArray) -> None:
+    table = pandas.DataFrame({"bit": np.arange(24) % 2, "word": ["a", "b", "c"] * 8})
+    assert share(x.values, table).feature.values.tolist() == ["bit", "word"]
+
+
+def test_objects_are_read_as_what_they_are(x: xr.DataArray) -> None:
+    side = as_side(x.values)
+    amounts = np.linspace(0, 1, 24).astype(object)
+    (feature,) = as_features(amounts, side)
+    assert (feature.kind, feature.values.dtype) == ("continuous", np.float64)
+
+
+def data_array(values: Any, *dims: str, **attrs: str) -> xr.DataArray:
+    return xr.DataArray(values, dims=dims, attrs=attrs)
+
+
+@pytest.mark.parametrize(
+    ("feature", "error", "message"),
+    [
+        (["a", None] * 12, FeatureError, "is missing for 12 stimuli"),
+        (np.array(["a", 1] * 12, dtype=object), FeatureError, "mixes text and numbers"),
+        (np.arange(24) * 1j, FeatureError, "holds complex128 values"),
+        (
+            data_array(np.zeros((24, 3)), "stimulus", "step"),
+            DimensionError,
+            "has the dimensions .*'step'.*Select or rename",
+        ),
+        (
+            data_array(np.eye(24, 2), "stimulus", "component", kind="binary"),
+            FeatureError,
+            r"is binary with the shape \(24, 2\)",
+        ),
+        (
+            data_array(["a", "b"] * 12, "stimulus", kind="continuous"),
+            FeatureError,
+            "is called continuous and holds str",
+        ),
+    ],
+)
+def test_a_feature_that_cannot_be_read_is_named(
+    x: xr.DataArray, feature: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"feature '.*' {message}"):
+        as_features(feature, as_side(x.values))
+
+
+def test_a_warning_points_to_the_line_of_the_user(gap: Any, x: xr.DataArray) -> None:
+    dead = x.copy()
+    dead[:, 0] = 0.0
+    for call in (lambda: gap(dead, x), lambda: rt.compare({"a": dead}, {"b": x})):
+        with pytest.warns(DeadUnitWarning) as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}

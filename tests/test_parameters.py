@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 
 from reptools.errors import ParameterError
 from reptools.parameters import Range, bind, from_signature
+from reptools.registry import find
 
 
 def kernel(
@@ -39,6 +41,16 @@ def test_text_and_values_mean_the_same() -> None:
     text = {"method": "b", "k": "5", "c": "none", "flag": "true"}
     values = {"method": "b", "k": 5, "c": None, "flag": True}
     assert bind(PARAMETERS, text, text=True) == bind(PARAMETERS, values)
+
+
+def test_numbers_and_text_of_numpy_are_taken_and_large_seeds_kept_exact() -> None:
+    options = {"method": np.array(["b"])[0], "k": np.int64(5)}
+    assert bind(PARAMETERS, options) == bind(PARAMETERS, {"method": "b", "k": 5})
+    seed = find("probe").parameters["seed"].check
+    assert seed(2**60 + 1) == 2**60 + 1
+    assert find("probe").parameters["cv"].check(np.int64(4)) == 4
+    with pytest.raises(ParameterError, match="seed must be int, got inf"):
+        seed(float("inf"))
 
 
 @pytest.mark.parametrize(

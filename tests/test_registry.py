@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import xarray as xr
 
+import reptools as rt
+from reptools import registry
 from reptools.comparing import compare
-from reptools.errors import DimensionError, ParameterError
+from reptools.errors import DimensionError, ParameterError, ReptoolsWarning
 from reptools.record import Score
 from reptools.registry import find, forget, list_metrics, metric, metrics
 from tests import laws
@@ -133,3 +136,31 @@ def test_an_option_of_both_halves_means_one_thing() -> None:
         @metric(kind="pair", each=_centre)
         def twice(x, y, /, *, centre: bool = False):  # type: ignore[no-untyped-def]
             """Declares an option that its other half has."""
+
+
+def test_a_broken_plugin_is_named_and_spares_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("broken", "no_such_module", "reptools.metrics")
+    whole = EntryPoint("whole", "json", "reptools.metrics")
+    loaded = []
+    monkeypatch.setattr(EntryPoint, "load", lambda e: loaded.append(e.name) or e.module.index("j"))
+    monkeypatch.setattr(registry, "entry_points", lambda group: [broken, whole])
+    monkeypatch.setitem(registry._PLUGINS, "loaded", False)
+    assert registry.find("cka").name == "cka" and loaded == []  # a known name needs no plugin
+    with pytest.warns(
+        ReptoolsWarning, match=r"plugin 'broken' \(no_such_module\) cannot be loaded"
+    ):
+        assert "cka" in registry.metrics()
+    assert loaded == ["broken", "whole"]
+
+
+def test_an_unknown_kind_is_named() -> None:
+    def toy_pairs(x, y, /):  # type: ignore[no-untyped-def]
+        """Nothing."""
+
+    with pytest.raises(ParameterError, match="metric 'toy_pairs' has the kind 'pairs'"):
+        metric(kind="pairs")(toy_pairs)  # type: ignore[arg-type]
+
+
+def test_keys_of_one_text_are_refused(x: xr.DataArray) -> None:
+    with pytest.raises(ParameterError, match="xs has keys of one text: 1, '1'"):
+        rt.compare({1: x, "1": x})

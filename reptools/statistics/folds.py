@@ -132,6 +132,11 @@ class Sampling:
         order = np.argsort(self.labels, kind="stable")  # the splitter sees labels in one order
         y = None if strata is None else strata[order]
         groups = None if self.groups is None else self.groups[order]
+        if hasattr(self.cv, "test_fold") and not np.array_equal(self.labels, np.arange(len(order))):
+            raise ParameterError(
+                f"cv={type(self.cv).__name__} names folds by position, and labelled stimuli have "
+                "none. Pass the folds as groups= with cv=LeaveOneGroupOut()."
+            )
         drawn = getattr(self.cv, "shuffle", True)
         if drawn and getattr(self.cv, "random_state", 0) is None:
             raise ParameterError(
