@@ -1,7 +1,8 @@
 """Kill writers at random moments: run as a script, so that it forks before any thread exists.
 
 ``python store_kills.py FOLDER SCENARIO KILLS SEED`` leaves KILLS leftovers in FOLDER and prints
-one line of JSON for each: the file, and the batches that its writer had reported.
+one line of JSON for each: the file, and the batches that its writer had reported. Writers that
+had made no file yet, or had finished, come on top of these.
 """
 
 import json
@@ -84,10 +85,14 @@ def main(folder, scenario, kills, seed):
         start = time.perf_counter()
         run(Path(folder) / f"whole{i}.h5", scenario, None)
         times.append(time.perf_counter() - start)
-    for i in range(int(kills)):
-        path = Path(folder) / f"{scenario}{i}.h5"
-        last = run(path, scenario, rng.uniform(0, 1.1 * times[-1]))
+    left, tries, longest = 0, 0, 1.1 * times[-1]
+    while left < int(kills) and tries < 10 * int(kills):
+        path = Path(folder) / f"{scenario}{tries}.h5"
+        delay = rng.uniform(0, longest)
+        last = run(path, scenario, delay)
+        longest = 1.1 * delay if path.exists() else longest  # it took less than the first did
         print(json.dumps({"path": str(path), "last": last}), flush=True)
+        tries, left = tries + 1, left + path.with_name(path.name + ".partial").exists()
 
 
 if __name__ == "__main__":

@@ -116,13 +116,12 @@ def check_repaired(path, last, scenario, shown, engine):
 
 @pytest.mark.parametrize(
     ("scenario", "count"),
-    [("known", 30), ("steps", 30), ("stimuli", 30), ("text", 20), ("both", 20)],
+    [("known", 22), ("steps", 24), ("stimuli", 24), ("text", 16), ("both", 16)],
 )
 def test_kills(tmp_path, scenario, count):
     outcomes = {"nothing yet": 0, "leftover": 0, "whole": 0}
-    for i, case in enumerate(
-        killed(tmp_path, scenario, count, seed=int(os.environ.get("STORE_KILL_SEED", "7")))
-    ):
+    seed = int(os.environ.get("STORE_KILL_SEED", "7"))
+    for i, case in enumerate(killed(tmp_path, scenario, count, seed)):
         # h5netcdf takes ten times as long to open a tree, so it has every fourth file
         engine, other = ENGINES[i % 4 != 0], ENGINES[i % 4 != 1]
         path, last = Path(case["path"]), case["last"]
@@ -143,8 +142,7 @@ def test_kills(tmp_path, scenario, count):
             with pytest.raises(StoreError, match="does not exist"):
                 open(path)
     print("outcomes", scenario, outcomes)
-    assert sum(outcomes.values()) == count
-    assert outcomes["leftover"] > count / 3, outcomes
+    assert outcomes["leftover"] == count, outcomes
 
 
 def test_a_second_writer_is_refused(tmp_path):

@@ -13,6 +13,34 @@ A file is built as ``run.h5.partial``: its structure first, then only raw bytes,
 followed by an 8-byte commit record, so a kill leaves a file that opens with plain tools and holds
 every batch. Structure changes again only where a dimension grows or is trimmed, under a rollback
 journal. ``run.h5`` is the last rename.
+
+Where to find what, in the order of their imports:
+
+=============== ==================================================================
+names           names that layers, features and coordinates may have
+files           the files beside ``run.h5``, the lock, free space, fsync
+raw             writing rows as plain bytes where their chunks lie; CRC-32
+plan            what a file will hold: variables, dimensions, chunks
+inputs          labels, features and coordinates as a user passes them, checked
+batch           one ``append``, taken apart into the pieces that are stored
+frame           what is known before the first batch, and the plan of both
+order           which step and stimuli a batch holds, or why it is out of order
+record          what the commit record says: rows that count, what is missing
+skeleton        making the file before the first number is written
+journal         changing the structure so that a kill at any moment can be undone
+finishing       cut to what was written, text labels, the last rename
+sink            the open partial file: make room, commit, finish
+writer          ``Writer``
+walk            the safety walk, before anything of a file is decoded
+opening         which of a run's files to read; again if its writer changed it
+state           attributes and the commit record of an open file
+lazy            arrays that stay in the file until they are indexed
+tree            the nodes of the DataTree
+reader          ``open``
+checksums       stored numbers against the CRCs of their batches
+recovery        ``repair``
+validation      ``validate``
+=============== ==================================================================
 """
 
 from __future__ import annotations

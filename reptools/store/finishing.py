@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import h5py
@@ -13,7 +12,7 @@ import numpy as np
 
 from .. import schema
 from .files import Paths, require_room, sync_directory, sync_file
-from .journal import edit
+from .journal import edit, look
 from .raw import Raw
 from .record import visible
 from .skeleton import open_for_edit
@@ -55,7 +54,7 @@ def finish(
 
 
 def _stimuli(paths: Paths) -> int:
-    with open_for_edit(paths.partial, "r") as file:
+    with look(paths) as file:
         return int(file.attrs[schema.PLANNED_STIMULI])
 
 
@@ -82,7 +81,7 @@ def resize(file: h5py.File, dims: Dims, extents: Mapping[str, int]) -> None:
 
 def trim(paths: Paths, dims: Dims, extents: Mapping[str, int]) -> None:
     """Cut the partial file to its true extents, under the journal; nothing where they hold."""
-    with open_for_edit(paths.partial, "r") as file:
+    with look(paths) as file:
         fits = all(
             file[path].shape[axis] == extents.get(dim, file[path].shape[axis])
             for path, names in dims.items()
@@ -133,16 +132,16 @@ def _relabel(file: h5py.File, dims: Dims) -> None:
 
 def publish(paths: Paths, *, complete: bool) -> None:
     """Mark the file and give it its final name."""
-    _mark(paths.partial, complete)
+    _mark(paths, complete)
     os.replace(paths.partial, paths.final)
     sync_directory(paths.final.parent)
 
 
-def _mark(path: Path, complete: bool) -> None:
+def _mark(paths: Paths, complete: bool) -> None:
     """Write the one byte ``complete`` where it lies; the data must be on the disk first."""
-    with open_for_edit(path, "r") as file:
+    with look(paths) as file:
         offset = file[schema.COMPLETE].id.get_offset()
-    with open(path, "r+b") as raw:
+    with open(paths.partial, "r+b") as raw:
         os.fsync(raw.fileno())
         raw.seek(offset)
         raw.write(bytes([complete]))

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, TypeVar
 
 import h5py
 
@@ -29,6 +29,7 @@ PAGE = 4096  # a kill may cut a write in two, but only between aligned pages
 _MAGIC = b"RTUNDO2\n"
 _HEAD = struct.Struct("<8sQQ")  # magic, file size, number of pages
 _NUMBER = struct.Struct("<Q")
+T = TypeVar("T")
 Part: TypeAlias = tuple[int, bytes]  # offset and content, within one page
 _INDEX = b"TREE"  # how HDF5 begins a node of the index that finds chunks
 
@@ -145,7 +146,33 @@ class Overlay(io.RawIOBase):
         return len(view)
 
 
-def edit(paths: Paths, change: Callable[[h5py.File], None], *, shrinks: bool = False) -> None:
+class Seen(h5py.File):  # type: ignore[misc]
+    """A file open for reading through an overlay, which it closes too.
+
+    HDF5 shares what it knows of a file between all handles that a process has on it, so one that
+    is open while the structure changes would spoil the next; through an overlay nothing is shared.
+    """
+
+    def __init__(self, overlay: Overlay) -> None:
+        self.overlay = overlay
+        super().__init__(overlay, "r", rdcc_nbytes=0)
+
+    def close(self) -> None:
+        """Close the file and what it was read through."""
+        super().close()
+        self.overlay.close()
+
+
+def look(paths: Paths) -> Seen:
+    """Open the partial file for reading, as it was before an edit under way."""
+    try:
+        journal = Journal.unpack(paths.undo.read_bytes())
+    except FileNotFoundError:
+        journal = None
+    return Seen(Overlay(paths.partial, journal))
+
+
+def edit(paths: Paths, change: Callable[[h5py.File], T], *, shrinks: bool = False) -> T:
     """Let ``change`` alter the structure of the partial file, wholly or not at all.
 
     Parameters
@@ -157,6 +184,11 @@ def edit(paths: Paths, change: Callable[[h5py.File], None], *, shrinks: bool = F
     shrinks
         Whether it makes dimensions shorter, not longer.
 
+    Returns
+    -------
+    object
+        What ``change`` returned.
+
     Raises
     ------
     StoreError
@@ -167,8 +199,9 @@ def edit(paths: Paths, change: Callable[[h5py.File], None], *, shrinks: bool = F
     try:
         with Overlay(paths.partial) as view:
             with h5py.File(view, "r+", **FORMAT) as file:
-                change(file)
+                found = change(file)
             _apply(paths, view, size, shrinks=shrinks)
+            return found
     except BaseException as error:
         if not rollback(paths):
             os.truncate(paths.partial, size)
@@ -254,12 +287,3 @@ def rollback(paths: Paths) -> bool:
     paths.undo.unlink()
     sync_directory(paths.final.parent)
     return journal is not None
-
-
-def overlaid(paths: Paths) -> Overlay | None:
-    """The partial file as it was before an edit under way, or None if there is no edit."""
-    try:
-        journal = Journal.unpack(paths.undo.read_bytes())
-    except FileNotFoundError:
-        return None
-    return None if journal is None else Overlay(paths.partial, journal)

@@ -7,30 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar, cast
 
 import h5py
 
 from ..errors import StoreError
 from .files import Paths
-from .journal import Overlay, overlaid
+from .journal import Seen, look
 from .walk import Contents, walk
 
 T = TypeVar("T")
 _TRIES = 8
-
-
-class _Overlaid(h5py.File):  # type: ignore[misc]
-    """A file seen through its journal, which it closes too."""
-
-    def __init__(self, overlay: Overlay) -> None:
-        self._overlay = overlay
-        super().__init__(overlay, "r")
-
-    def close(self) -> None:
-        """Close the file and what it was read through."""
-        super().close()
-        self._overlay.close()
 
 
 def choose(path: str | os.PathLike[str]) -> Path:
@@ -48,8 +35,16 @@ def choose(path: str | os.PathLike[str]) -> Path:
     raise StoreError(f"{given} does not exist. Check the path.")
 
 
-def steadily(path: str | os.PathLike[str], read: Callable[[Path], T]) -> T:
-    """Read a file, again where its writer changed its structure or its name meanwhile."""
+def steadily(
+    path: str | os.PathLike[str],
+    read: Callable[[Path], T],
+    drop: Callable[[T], None] = lambda _: None,
+) -> T:
+    """Read a file, again where its writer changed its structure or its name meanwhile.
+
+    What was read before such a change is dropped, which must close its file: HDF5 shares what it
+    knows between all handles that a process has on a file.
+    """
     for attempt in range(_TRIES):
         place = choose(path)
         before = _structure(place)
@@ -62,23 +57,23 @@ def steadily(path: str | os.PathLike[str], read: Callable[[Path], T]) -> T:
         else:
             if last or _structure(place) == before:
                 return found
+            drop(found)
         time.sleep(0.01 * 2**attempt)
     raise AssertionError  # the last attempt returned or raised
 
 
 def _structure(place: Path) -> tuple[object, ...]:
-    """What changes whenever the structure of a leftover does: its size, its journal, its name."""
-    paths = Paths.of(place)
-    if place != paths.partial:
+    """What changes whenever the structure or the name of a leftover does.
+
+    A change of structure makes and removes a journal, which its folder's time tells of.
+    """
+    if place != Paths.of(place).partial:
         return ()
-    found: list[object] = []
-    for file in (place, paths.undo):
-        try:
-            seen = file.stat()
-            found.append((seen.st_ino, seen.st_size))
-        except FileNotFoundError:
-            found.append(None)
-    return tuple(found)
+    try:
+        seen = place.stat()
+    except FileNotFoundError:
+        return (None,)
+    return seen.st_ino, seen.st_size, place.parent.stat().st_mtime_ns
 
 
 def open_hdf5(path: str) -> h5py.File:
@@ -92,9 +87,7 @@ def open_hdf5(path: str) -> h5py.File:
     paths = Paths.of(path)
     try:
         if Path(path) == paths.partial:
-            overlay = overlaid(paths)
-            if overlay is not None:
-                return _Overlaid(overlay)
+            return look(paths)
         return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
     except FileNotFoundError:
         raise StoreError(f"{path} does not exist any more. Check whether it was renamed.") from None
@@ -115,8 +108,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def checked(path: Path, file: h5py.File) -> Contents:
     """Walk an open file, be it seen through its journal or not."""
-    overlay = getattr(file, "_overlay", None)
-    if overlay is not None:
-        return walk(file, overlay)
+    if isinstance(file, Seen):
+        return walk(file, cast(BinaryIO, file.overlay))
     with open(path, "rb") as raw:
         return walk(file, raw)

@@ -66,7 +66,7 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
     >>> folder.cleanup()
     """
     with naming("open"):
-        tree, missing = steadily(path, _read)
+        tree, missing = steadily(path, _read, drop=lambda found: found[0].close())
     if missing is not None:
         warnings.warn(f"{tree.attrs[schema.PATH]}: {missing}", IncompleteWarning, stacklevel=2)
     return tree

@@ -12,11 +12,11 @@ from ..errors import StoreError, naming
 from .checksums import failures
 from .files import Lock, Paths
 from .finishing import finish
-from .journal import rollback
+from .journal import look, rollback
 from .opening import checked, reading
 from .raw import Raw
 from .record import lacking
-from .skeleton import locate, open_for_edit
+from .skeleton import locate
 from .state import attributes, read_text
 
 __all__ = ["repair"]
@@ -92,7 +92,7 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False) -> Path:
 def _repair(paths: Paths, deep: bool) -> None:
     rollback(paths)
     paths.new.unlink(missing_ok=True)
-    with reading(paths.partial), open_for_edit(paths.partial, "r") as file:
+    with reading(paths.partial), look(paths) as file:
         contents = checked(paths.partial, file)
         attrs = attributes(file.id)
         needed = {schema.COMMITTED, schema.BATCH_STOP, schema.CRC, schema.STORED, schema.COMPLETE}

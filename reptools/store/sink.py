@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import BinaryIO
 
+import h5py
 import numpy as np
 
 from .. import schema
@@ -61,10 +62,11 @@ class Sink:
             dim: max(2 * have[dim], need) for dim, need in wanted.items() if need > have[dim]
         }
         if extents:
-            journal.edit(self._paths, lambda file: finishing.resize(file, self.dims, extents))
-            with skeleton.open_for_edit(self._paths.partial, "r") as file:
-                dims = {path: raw.dims for path, raw in self.raws.items()}
-                self.raws = skeleton.locate(file, dims)
+            self.raws = journal.edit(self._paths, lambda file: self._resize(file, extents))
+
+    def _resize(self, file: h5py.File, extents: Mapping[str, int]) -> dict[str, Raw]:
+        finishing.resize(file, self.dims, extents)
+        return skeleton.locate(file, {path: raw.dims for path, raw in self.raws.items()})
 
     def commit(self, pieces: Mapping[str, Piece], place: Place, rows: int) -> None:
         """Write the data, then their checksums, then the record that makes them count."""
