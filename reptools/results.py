@@ -93,14 +93,17 @@ def _plain(value: Any) -> Any:
     return repr(value) if hasattr(value, "split") else f"array of {len(value)}"
 
 
-def _describe(side: Any) -> dict[str, Any]:
+def source_of(side: Any) -> dict[str, str]:
     """Where an input came from, as far as it knows itself."""
-    data = side.data
-    attrs = getattr(data, "attrs", {})
+    attrs = getattr(side.data, "attrs", {})
     known = ("source_path", "system", "layer", "fingerprint")
+    return {key: str(attrs[key]) for key in known if key in attrs}
+
+
+def _describe(side: Any) -> dict[str, Any]:
     return {
         "name": side.name,
-        "shape": [int(n) for n in data.shape],
-        "dtype": str(data.dtype),
-        **{key: str(attrs[key]) for key in known if key in attrs},
+        "shape": [int(n) for n in side.data.shape],
+        "dtype": str(side.data.dtype),
+        **source_of(side),
     }

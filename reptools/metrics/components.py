@@ -22,6 +22,7 @@ from reptools.errors import (
 )
 from reptools.features import as_features, several
 from reptools.provenance import versions
+from reptools.results import source_of
 from reptools.statistics.design import Feature
 
 RESERVED = ("scores", "explained", "share", "stimulus", "component", "feature")
@@ -161,7 +162,7 @@ def _labelled(
         if feature.values.ndim == 1:
             coords[feature.name] = ("stimulus", feature.values, {"kind": feature.kind})
     attrs = {"method": "principal_components", "estimator": "in sample"}
-    known = {k: str(v) for k, v in getattr(side.data, "attrs", {}).items() if k in _SOURCE}
+    known = source_of(side)
     return xr.Dataset(
         {
             "scores": (("stimulus", "component"), scores),
@@ -181,6 +182,3 @@ def _labelled(
             "versions": json.dumps(versions()),
         },
     )
-
-
-_SOURCE = ("source_path", "system", "layer", "fingerprint")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,11 @@ class Sampling:
     groups: Labels | None = None
     time: Labels | None = None
     groups_name: str = field(default="groups")
+
+    @cached_property
+    def rank(self) -> Rows:
+        """Hash order of the labels, made once: folds are asked for at every step."""
+        return hash_rank(self.labels, self.seed)
 
     def folds(self, strata: Labels | None = None) -> Folds:
         """Fold pairs; ``strata`` (one class per stimulus) are spread evenly over int folds."""
@@ -114,7 +120,7 @@ class Sampling:
             fold, how = _contiguous(self.time, self.labels, k), "contiguous in time"
             available, what = n, "stimuli"
         else:
-            fold, how = _deal(self.labels, k, self.seed, strata), "by label"
+            fold, how = _deal(self.rank, k, strata), "by label"
             available, what = n, "stimuli"
         if not 2 <= k <= available:
             raise ParameterError(
@@ -179,12 +185,11 @@ def hash_rank(labels: Labels, seed: int) -> Rows:
     return rank
 
 
-def _deal(labels: Labels, k: int, seed: int, strata: Labels | None) -> Rows:
-    """Deal labels like cards, in hash order, one stratum after another: sizes differ by one."""
-    rank = hash_rank(labels, seed)
+def _deal(rank: Rows, k: int, strata: Labels | None) -> Rows:
+    """Deal stimuli like cards, in hash order, one stratum after another: sizes differ by one."""
     order = np.argsort(rank) if strata is None else np.lexsort((rank, strata))
-    fold = np.empty(len(labels), dtype=np.intp)
-    fold[order] = np.arange(len(labels)) % k
+    fold = np.empty(len(rank), dtype=np.intp)
+    fold[order] = np.arange(len(rank)) % k
     return fold
 
 
