@@ -33,6 +33,14 @@ class Folds:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @cached_property
+    def complementary(self) -> bool:
+        """Whether every stimulus in use is tested once and fitted in all other folds."""
+        tested = np.sort(np.concatenate([test for _, test in self.pairs]))
+        return len(self.pairs) > 1 and all(
+            np.array_equal(np.sort(np.concatenate(pair)), tested) for pair in self.pairs
+        )
+
 
 @dataclass(frozen=True)
 class Sampling:

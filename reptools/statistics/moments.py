@@ -1,0 +1,272 @@
+"""Second moments over stimuli: sums that can be added, subtracted and taken a block at a time.
+
+One pass over data that does not fit in memory gives them, and CKA, variance explained, ridge,
+principal components, Procrustes and CCA are functions of them. Blocks are counted from a row of
+the data, so that a large common mean costs no digits; products of float32 blocks are taken in
+float32, all sums in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from reptools.arrays import Array, array_namespace, asarray_like, float64
+from reptools.statistics.blocks import Rows, as_blocks, first_row, together
+from reptools.statistics.folds import Folds
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number, means and centred sums of products of one or several sides over some stimuli.
+
+    Attributes
+    ----------
+    n : int
+        Stimuli.
+    means : dict of str to array (unit,)
+        Mean of each side.
+    products : dict of (str, str) to array (unit, unit)
+        Sum over stimuli of the outer products of two sides, both centred. ``m["x", "y"]``.
+    squares : dict of str to array (unit,)
+        Sum over stimuli of the squares of a centred side.
+    """
+
+    n: int
+    means: Mapping[str, Array]
+    products: Mapping[Pair, Array]
+    squares: Mapping[str, Array]
+
+    def __getitem__(self, pair: Pair) -> Array:
+        return self.products[pair]
+
+    def __add__(self, other: Moments) -> Moments:
+        """Moments of the stimuli of both."""
+        return self._merged(other, 1)
+
+    def __sub__(self, other: Moments) -> Moments:
+        """Moments of the stimuli of ``self`` that are not among those of ``other``."""
+        return self._merged(other, -1)
+
+    def _merged(self, other: Moments, sign: int) -> Moments:
+        """Pairwise update of Chan, Golub and LeVeque (1983), forwards or backwards."""
+        n = self.n + sign * other.n
+        if not self.n or not other.n or not n:
+            return self if not other.n else other if sign > 0 and not self.n else self._nothing()
+        gap = {side: other.means[side] - mean for side, mean in self.means.items()}
+        share = sign * other.n / n
+        weight = share * self.n
+        return Moments(
+            n,
+            {side: mean + share * gap[side] for side, mean in self.means.items()},
+            {
+                (a, b): whole + sign * other.products[a, b] + weight * _outer(gap[a], gap[b])
+                for (a, b), whole in self.products.items()
+            },
+            {
+                side: whole + sign * other.squares[side] + weight * gap[side] ** 2
+                for side, whole in self.squares.items()
+            },
+        )
+
+    def _nothing(self) -> Moments:
+        """Moments of no stimuli."""
+        return Moments(
+            0,
+            self.means,
+            {pair: 0 * whole for pair, whole in self.products.items()},
+            {side: 0 * whole for side, whole in self.squares.items()},
+        )
+
+
+def moments(
+    sides: Mapping[str, Rows],
+    *,
+    products: Sequence[Pair] = (),
+    squares: Sequence[str] = (),
+) -> Moments:
+    """Moments of sides with the same stimuli, in one pass.
+
+    Parameters
+    ----------
+    sides : mapping of str to array (stimulus, unit) or Blocks
+    products : sequence of (str, str)
+        Which full products of sides are wanted; of a side with itself costs half.
+    squares : sequence of str
+        Of which sides the squares are wanted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, y = np.array([[0.0], [2.0]]), np.array([[1.0], [5.0]])
+    >>> m = moments({"x": x, "y": y}, products=[("x", "y")], squares=["x"])
+    >>> m.n, m["x", "y"].item(), m.squares["x"].item()
+    (2, 4.0, 2.0)
+    """
+    return _take(sides, products, squares, 1, None)[0]
+
+
+def fold_moments(
+    sides: Mapping[str, Rows],
+    folds: Folds,
+    *,
+    products: Sequence[Pair] = (),
+    squares: Sequence[str] = (),
+) -> list[tuple[Moments, Moments]]:
+    """Moments of the fit and of the test rows of each fold, in one pass over the data.
+
+    Where every stimulus is tested once and fitted in all other folds, the fit moments are those
+    of all stimuli less those of the test rows.
+    """
+    n = as_blocks(next(iter(sides.values()))).n
+    if folds.complementary:
+        part_of = np.full(n, -1)
+        for number, (_, test) in enumerate(folds):
+            part_of[test] = number
+        parts = _take(sides, products, squares, len(folds), part_of)
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return [(total - part, part) for part in parts]
+    # rows that play the same part in every fold are summed once
+    roles = np.zeros((n, 2 * len(folds)), dtype=bool)
+    for number, (fit, test) in enumerate(folds):
+        roles[fit, 2 * number] = roles[test, 2 * number + 1] = True
+    kinds, part_of = np.unique(roles, axis=0, return_inverse=True)
+    parts = _take(sides, products, squares, len(kinds), part_of.reshape(n))
+    return [
+        (_total(parts, kinds[:, 2 * number]), _total(parts, kinds[:, 2 * number + 1]))
+        for number in range(len(folds))
+    ]
+
+
+def _total(parts: Sequence[Moments], chosen: np.ndarray[Any, Any]) -> Moments:
+    """Sum of the chosen parts."""
+    members = [part for part, wanted in zip(parts, chosen.tolist(), strict=True) if wanted]
+    total = members[0]
+    for part in members[1:]:
+        total = total + part
+    return total
+
+
+def _take(
+    sides: Mapping[str, Rows],
+    products: Sequence[Pair],
+    squares: Sequence[str],
+    n_parts: int,
+    part_of: np.ndarray[Any, Any] | None,
+) -> list[Moments]:
+    """Moments of each part of the rows; ``part_of`` is -1 where a row belongs to none."""
+    names = list(sides)
+    blocks = [as_blocks(side) for side in sides.values()]
+    sums = [_Sums(names, products, squares) for _ in range(n_parts)]
+    shifted: list[Shifted] = []
+    start = 0
+    for arrays in together(*blocks):
+        shifted = shifted or [Shifted(first_row(array)) for array in arrays]
+        stop = start + arrays[0].shape[0]
+        if part_of is None:
+            sums[0].add([take(array) for take, array in zip(shifted, arrays, strict=True)])
+        else:
+            here = part_of[start:stop]
+            for part in range(n_parts):
+                rows = np.flatnonzero(here == part)
+                if rows.size:
+                    chosen = [_rows(array, rows) for array in arrays]
+                    sums[part].add([take(a) for take, a in zip(shifted, chosen, strict=True)])
+        start = stop
+    return [part.finish([take.shift for take in shifted]) for part in sums]
+
+
+def _rows(x: Array, rows: np.ndarray[Any, Any]) -> Array:
+    if rows.size == x.shape[0]:
+        return x
+    return array_namespace(x).take(x, asarray_like(rows, x), axis=0)
+
+
+class Shifted:
+    """Subtracts a row from blocks, into one buffer: fresh memory for each would cost more."""
+
+    def __init__(self, shift: Array) -> None:
+        self.shift = shift
+        self.buffer: np.ndarray[Any, Any] | None = None
+
+    def __call__(self, x: Array) -> Array:
+        """``x - shift``, which holds until the next call."""
+        if not isinstance(x, np.ndarray):
+            return x - self.shift
+        if self.buffer is None or len(self.buffer) < len(x):
+            self.buffer = np.empty(x.shape, x.dtype)
+        return np.subtract(x, self.shift, out=self.buffer[: len(x)])
+
+
+def product(a: Array, b: Array) -> Array:
+    """``a.T @ b``; a product with itself is the same object, which numpy takes at half the cost."""
+    if a.dtype != b.dtype:
+        a, b = float64(a), float64(b)
+    return a.T @ b
+
+
+@dataclass
+class _Sums:
+    """Running sums of shifted blocks of the sides."""
+
+    names: list[str]
+    pairs: Sequence[Pair]
+    squared: Sequence[str]
+    n: int = 0
+    sums: dict[str, Array] = field(default_factory=dict)
+    products: dict[Pair, Array] = field(default_factory=dict)
+    squares: dict[str, Array] = field(default_factory=dict)
+
+    def add(self, arrays: Sequence[Array]) -> None:
+        """Add one block of every side."""
+        block = dict(zip(self.names, arrays, strict=True))
+        self.n += arrays[0].shape[0]
+        for name, x in block.items():
+            _increase(self.sums, name, column_sums(x))
+        for a, b in self.pairs:
+            _increase(self.products, (a, b), product(block[a], block[b]))
+        for name in self.squared:
+            _increase(self.squares, name, column_sums(block[name], squared=True))
+
+    def finish(self, shifts: Sequence[Array]) -> Moments:
+        """Sums about the shifts become centred ones."""
+        at = dict(zip(self.names, (float64(shift) for shift in shifts), strict=True))
+        if not self.n:
+            none = {name: shift - shift for name, shift in at.items()}
+            outer = {(a, b): _outer(none[a], none[b]) for a, b in self.pairs}
+            return Moments(0, none, outer, {name: none[name] for name in self.squared})
+        gaps = {name: total / self.n for name, total in self.sums.items()}
+        for (a, b), total in self.products.items():
+            total -= self.n * _outer(gaps[a], gaps[b])
+        for name, total in self.squares.items():
+            total -= self.n * gaps[name] ** 2
+        means = {name: at[name] + gap for name, gap in gaps.items()}
+        return Moments(self.n, means, self.products, self.squares)
+
+
+def _increase(sums: dict[Any, Array], key: Any, value: Array) -> None:
+    if key in sums:
+        sums[key] += value  # float64 += float32 widens as it adds
+    else:
+        sums[key] = array_namespace(value).astype(value, array_namespace(value).float64)
+
+
+def column_sums(x: Array, *, squared: bool = False) -> Array:
+    """Sum over rows of each column (or of its squares), in float64."""
+    xp = array_namespace(x)
+    if isinstance(x, np.ndarray):
+        if squared:
+            return np.einsum("ij,ij->j", x, x, dtype=np.float64)
+        return x.sum(axis=0, dtype=np.float64)
+    return xp.sum(x * x if squared else x, axis=0, dtype=xp.float64)
+
+
+def _outer(a: Array, b: Array) -> Array:
+    return a[:, None] * b[None, :]

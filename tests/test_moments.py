@@ -1,0 +1,143 @@
+"""Moments of chunks, added in any order or subtracted, are the moments of the whole."""
+
+from __future__ import annotations
+
+from functools import reduce
+from itertools import pairwise
+from operator import add
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reptools.statistics.blocks import Blocks, as_blocks, edges
+from reptools.statistics.folds import Folds, Sampling
+from reptools.statistics.moments import Moments, fold_moments, moments
+
+WANTED = {"products": (("x", "x"), ("x", "y")), "squares": ("y",)}
+
+
+def brute(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centred cross-products by numpy's covariance."""
+    joint = np.cov(np.hstack([x, y]), rowvar=False, bias=True) * len(x)
+    p = x.shape[1]
+    return joint[:p, :p], joint[:p, p:], np.diag(joint)[p:]
+
+
+def check(m: Moments, x: np.ndarray, y: np.ndarray, rtol: float = 1e-10) -> None:
+    xx, xy, yy = brute(x.astype(np.float64), y.astype(np.float64))
+    scale = np.abs(xx).max()
+    assert m.n == len(x)
+    np.testing.assert_allclose(m["x", "x"], xx, rtol=0, atol=rtol * scale)
+    np.testing.assert_allclose(m["x", "y"], xy, rtol=0, atol=rtol * scale)
+    np.testing.assert_allclose(m.squares["y"], yy, rtol=0, atol=rtol * scale)
+    np.testing.assert_allclose(m.means["x"], x.mean(axis=0, dtype=np.float64), rtol=rtol)
+
+
+@pytest.fixture
+def pair(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    x = rng.normal(3, 2, size=(60, 5))
+    return x, x[:, :2] + rng.normal(size=(60, 2))
+
+
+def cut(x: np.ndarray, where: list[int]) -> Blocks:
+    return Blocks(len(x), x.shape[1], x.dtype, lambda rows: x[rows], where)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cuts=st.lists(st.integers(1, 59), max_size=5, unique=True),
+    order=st.randoms(use_true_random=False),
+)
+def test_chunks_added_in_any_order_are_the_whole(cuts: list[int], order: object) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(50, 2, size=(60, 5)), rng.normal(size=(60, 2))
+    ends = [0, *sorted(cuts), 60]
+    parts = [moments({"x": x[a:b], "y": y[a:b]}, **WANTED) for a, b in pairwise(ends)]
+    order.shuffle(parts)  # type: ignore[attr-defined]
+    check(reduce(add, parts), x, y)
+
+
+def test_subtracting_takes_stimuli_out_again(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = pair
+    whole = moments({"x": x, "y": y}, **WANTED)
+    part = moments({"x": x[:20], "y": y[:20]}, **WANTED)
+    check(whole - part, x[20:], y[20:])
+    nothing = whole - whole
+    assert nothing.n == 0 and not nothing["x", "x"].any()
+    check(nothing + part, x[:20], y[:20])
+
+
+def test_blocks_of_any_size_are_the_whole(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = pair
+    check(moments({"x": cut(x, [0, 1, 7, 60]), "y": y}, **WANTED), x, y)
+    check(moments({"x": cut(x, [0, 30, 60]), "y": cut(y, [0, 10, 60])}, **WANTED), x, y)
+
+
+def test_each_block_is_read_once(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = pair
+    seen: list[slice] = []
+
+    def read(rows: slice) -> np.ndarray:
+        seen.append(rows)
+        return x[rows]
+
+    moments({"x": Blocks(60, 5, x.dtype, read, edges(60, 5, [20, 20, 20])), "y": y}, **WANTED)
+    assert sum(rows.stop - rows.start for rows in seen) == 60
+
+
+@pytest.mark.parametrize("cv", [2, 5, None])
+def test_fold_moments_are_those_of_the_rows(cv: int | None, pair: tuple[np.ndarray, ...]) -> None:
+    x, y = pair
+    folds = Sampling(cv, 0, np.arange(60)).folds()
+    for (fit, test), (fitted, tested) in zip(
+        folds, fold_moments({"x": cut(x, [0, 25, 60]), "y": y}, folds, **WANTED), strict=True
+    ):
+        check(fitted, x[fit], y[fit])
+        check(tested, x[test], y[test])
+
+
+def test_folds_that_leave_rows_out_or_use_them_twice(pair: tuple[np.ndarray, ...]) -> None:
+    x, y = pair
+    pairs = ((np.arange(10), np.arange(5, 20)), (np.arange(30, 50), np.arange(10)))
+    folds = Folds(pairs, "by hand")
+    assert not folds.complementary
+    for (fit, test), (fitted, tested) in zip(
+        folds, fold_moments({"x": x, "y": y}, folds, **WANTED), strict=True
+    ):
+        check(fitted, x[fit], y[fit])
+        check(tested, x[test], y[test])
+
+
+def test_a_large_mean_in_float32_costs_no_digits(rng: np.random.Generator) -> None:
+    x = (1000 + rng.normal(size=(9000, 4))).astype(np.float32)
+    m = moments({"x": x}, products=[("x", "x")])
+    expected = brute(x.astype(np.float64), x.astype(np.float64))[0]
+    np.testing.assert_allclose(m["x", "x"], expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+def test_a_constant_unit_is_exactly_zero(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(50, 3))
+    x[:, 1] = 0.1
+    halves = moments({"x": x[:20]}, products=[("x", "x")], squares=["x"]) + moments(
+        {"x": x[20:]}, products=[("x", "x")], squares=["x"]
+    )
+    assert not halves["x", "x"][1].any() and halves.squares["x"][1] == 0
+    assert halves.means["x"][1] == 0.1
+
+
+@pytest.mark.parametrize("device", ["CPU_DEVICE", "device1"])
+def test_moments_stay_on_the_device_of_the_data(device: str, rng: np.random.Generator) -> None:
+    strict = pytest.importorskip("array_api_strict")
+    values = rng.normal(size=(12, 3))
+    x = strict.asarray(values, device=strict.Device(device))
+    m = moments({"x": x}, products=[("x", "x")], squares=["x"])
+    assert m["x", "x"].device == strict.Device(device)
+    host = strict.asarray(m["x", "x"], device=strict.Device("CPU_DEVICE"))
+    np.testing.assert_allclose(np.asarray(host), brute(values, values)[0], atol=1e-12)
+
+
+def test_views_of_an_array_are_not_copies() -> None:
+    x = np.ones((10, 2))
+    assert all(np.shares_memory(block, x) for _, block in as_blocks(x))
