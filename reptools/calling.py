@@ -13,15 +13,17 @@ import numpy as np
 import xarray as xr
 
 from reptools import labels, rdms
-from reptools.errors import FeatureError, ParameterError, naming, some, warn
+from reptools.errors import DimensionError, FeatureError, ParameterError, naming, some, warn
 from reptools.features import as_features, several
-from reptools.labels import UNIT, Index, Side
+from reptools.labels import STIMULUS, UNIT, Index, Side
 from reptools.parameters import bind
-from reptools.record import INPUTS, Context, Metric
+from reptools.record import INPUTS, ON_RDMS, Context, Metric, Score
 from reptools.results import Stack, finish, joined, outer_coords
 from reptools.slabs import Slabs, placing
 from reptools.statistics.design import Feature
 from reptools.statistics.folds import Sampling
+
+MODEL = "model"
 
 
 def evaluate(record: Metric, args: Sequence[Any], options: Mapping[str, Any]) -> xr.DataArray:
@@ -34,16 +36,37 @@ def evaluate(record: Metric, args: Sequence[Any], options: Mapping[str, Any]) ->
                 "Options are passed by name."
             )
         bound = bind(record.parameters, options)
-        if record.kind == "pair":
-            x, y = (labels.as_side(a, n) for a, n in zip(args, expected, strict=True))
-            cell = grid(record, {"x": x}, {"y": y}, bound)
-            return _one_cell(cell, counted=("n_units", "n_dead_units"))
         if record.kind == "rdms":
             a, b = (rdms.as_rdm_side(v, n) for v, n in zip(args, expected, strict=True))
             return _one_cell(grid(record, {"a": a}, {"b": b}, bound))
-        if record.kind == "single":
-            return _over_x(record, labels.as_side(args[0]), None, bound)
-        return _feature_call(record, args[0], args[1], bound)
+        if record.kind == "models":
+            return _against_models(record, args[0], args[1], bound)
+        if record.kind in ("pair", "transfer"):
+            return _pair_call(record, args, bound)
+        x = _read(record, args[0], "x")
+        return _over_x(record, x, args[1] if record.kind == "feature" else None, bound)
+
+
+def _read(record: Metric, x: Any, name: str) -> Side:
+    """One side; rows in label order for fits that must repeat exactly."""
+    side = labels.as_side(x, name)
+    if record.repeats:
+        side = labels.with_repetitions(side)
+    return labels.sort_by_label(side) if record.iterative else side
+
+
+def _pair_call(record: Metric, args: Sequence[Any], bound: Mapping[str, Any]) -> xr.DataArray:
+    x, y = (_read(record, arg, name) for arg, name in zip(args[:2], ("x", "y"), strict=True))
+    features = as_features(args[2], x) if record.kind == "transfer" else None
+    if features is not None and x.n_units != y.n_units:
+        raise DimensionError(
+            f"x has {x.n_units} units and y has {y.n_units}. What is fitted on x is tested on y: "
+            "pass two recordings of the same units."
+        )
+    cell = _one_cell(
+        grid(record, {"x": x}, {"y": y}, bound, features), counted=("n_units", "n_dead_units")
+    )
+    return cell if features is None or several(args[2]) else cell.isel(feature=0)
 
 
 def _one_cell(result: xr.DataArray, counted: Sequence[str] = ()) -> xr.DataArray:
@@ -54,28 +77,18 @@ def _one_cell(result: xr.DataArray, counted: Sequence[str] = ()) -> xr.DataArray
     return cell
 
 
-def _feature_call(record: Metric, x: Any, target: Any, bound: Mapping[str, Any]) -> xr.DataArray:
-    side = labels.as_side(x)
-    if record.iterative:
-        side = labels.sort_by_label(side)
-    result = _over_x(record, side, as_features(target, side), bound)
-    return result if several(target) else result.isel(feature=0)
-
-
 # --- one side, with or without features ---------------------------------------------------------
 
 
-def _over_x(
-    record: Metric, side: Side, features: list[Feature] | None, bound: Mapping[str, Any]
-) -> xr.DataArray:
+def _over_x(record: Metric, side: Side, target: Any, bound: Mapping[str, Any]) -> xr.DataArray:
     """Evaluate at every outer position of one side and stack."""
+    features = None if target is None else as_features(target, side)
     context = make_context(record, side, bound)
     slabs = Slabs(record, bound, [side])
     present = _present(record, features)
-    core = {} if features is None else {"feature": len(features)}
-    if record.per_unit:
-        core[UNIT] = side.n_units
-    stack = Stack(joined(side.outer, core))
+    stack = Stack(record, joined(side.outer, _own_sizes(record, features)))
+    if UNIT in stack.own:
+        stack.own[UNIT] = side.n_units
     for index in side.indices():
         x = slabs.take(side, index)
         if x is None:
@@ -86,11 +99,32 @@ def _over_x(
             score = record.score(*inputs, bound=bound, context=context)
         stack.put(index, score, rows=None if features is None else present)
     slabs.warn()
-    coords = {**outer_coords([side]), **(side.unit_coords() if record.per_unit else {})}
+    coords = {**outer_coords([side]), **_own_coords(record, stack, side, features)}
+    attrs = {"n_units": side.n_units, "n_dead_units": slabs.most_dead(side.name)}
+    result = finish(record, stack, coords, bound, context, [side], attrs)
+    return result if features is None or several(target) else result.isel(feature=0)
+
+
+def _own_sizes(record: Metric, features: list[Feature] | None) -> dict[str, int]:
+    """Sizes of the dimension ``feature``; own dimensions are only checked for their names."""
+    joined(dict.fromkeys(record.dims, 0), {} if features is None else {"feature": 0})
+    return {} if features is None else {"feature": len(features)}
+
+
+def _own_coords(
+    record: Metric, stack: Stack, side: Side, features: list[Feature] | None
+) -> dict[Any, Any]:
+    """Labels of features, units and stimuli, as far as the result has these dimensions."""
+    coords: dict[Any, Any] = {}
     if features is not None:
         coords["feature"] = [feature.name for feature in features]
-    attrs = {"n_units": side.n_units, "n_dead_units": slabs.most_dead(side.name)}
-    return finish(record, stack, coords, bound, context, [side], attrs)
+    if UNIT in record.dims:
+        coords |= side.unit_coords()
+    if STIMULUS in record.dims and STIMULUS not in stack.coords:
+        coords |= side.stimulus_coords()
+        if side.labels is not None and rdms.OTHER in record.dims:
+            coords[rdms.OTHER] = labels.ordered(side)
+    return coords
 
 
 def _present(record: Metric, features: list[Feature] | None) -> list[int]:
@@ -109,12 +143,17 @@ def _present(record: Metric, features: list[Feature] | None) -> list[int]:
 
 
 def grid(
-    record: Metric, xs: Mapping[str, Any], ys: Mapping[str, Any], bound: Mapping[str, Any]
+    record: Metric,
+    xs: Mapping[str, Any],
+    ys: Mapping[str, Any],
+    bound: Mapping[str, Any],
+    features: list[Feature] | None = None,
 ) -> xr.DataArray:
     """Score every x against every y; each side is prepared once per outer position.
 
     A dimension that both sides share is paired, all others are crossed.
     """
+    _refuse_uneven(record, ys)
     first = next(iter(xs.values()))
     line_up = rdms.align_rdms if record.kind == "rdms" else labels.align
     same = xs is ys
@@ -125,31 +164,98 @@ def grid(
     context = make_context(record, first, bound)
     slabs = Slabs(record, bound, [*xs.values(), *ys.values()])
 
-    stack = Stack(joined({"x": len(xs), "y": len(ys)}, x_outer | y_outer))
+    present = _present(record, features)
+    chosen = [] if features is None else [[features[i] for i in present]]
+    rows = None if features is None else present
+    outer = joined({"x": len(xs), "y": len(ys)}, x_outer | y_outer)
+    stack = Stack(record, joined(outer, _own_sizes(record, features)))
+    if UNIT in stack.own:
+        stack.own[UNIT] = next(iter(ys.values())).n_units
     mirror = same and record.symmetric and set(shared) == set(x_outer)
     for index in labels.positions({dim: x_outer[dim] for dim in shared}):
         # everything of one shared position (a step) is prepared, scored and released together
         sx = _summaries(record, xs, x_outer, index, slabs, bound, context)
         sy = sx if same else _summaries(record, ys, y_outer, index, slabs, bound, context)
+        if record.many is not None and len(sx) * len(sy) > 1:
+            _put_many(record, stack, sx, sy, bound)
+            continue
         for (i, at_x), one in sx.items():
             for (j, at_y), other in sy.items():
                 if one is None or other is None or (mirror and j < i):
                     continue
-                at = (*at_x, *(place for place in at_y if place not in at_x))
-                score = record.score(one, other, bound=bound, context=context)
-                stack.put((("x", i), ("y", j), *at), score)
+                at = _both(at_x, at_y)
+                score = record.score(one, other, *chosen, bound=bound, context=context)
+                stack.put((("x", i), ("y", j), *at), score, rows)
                 if mirror and i != j:
-                    stack.put((("x", j), ("y", i), *at), score)
+                    stack.put((("x", j), ("y", i), *at), score, rows)
     slabs.warn()
     sides = [*xs.values(), *([] if same else ys.values())]
     coords = {"x": list(xs), "y": list(ys), **outer_coords(sides)}
+    if len(ys) == 1 or UNIT not in record.dims:
+        coords |= _own_coords(record, stack, next(iter(ys.values())), features)
     attrs: dict[str, Any] = {}
-    if record.kind == "pair":
+    if record.kind not in ON_RDMS:
         for dim, group in (("x", xs), ("y", ys)):
             coords[f"n_units_{dim}"] = (dim, [side.n_units for side in group.values()])
             dead = [slabs.most_dead(side.name) for side in group.values()]
             coords[f"n_dead_units_{dim}"] = (dim, dead)
     return finish(record, stack, coords, bound, context, sides, attrs)
+
+
+def _put_many(
+    record: Metric,
+    stack: Stack,
+    sx: Mapping[tuple[int, Index], Any],
+    sy: Mapping[tuple[int, Index], Any],
+    bound: Mapping[str, Any],
+) -> None:
+    """Score all pairs of one shared position at once."""
+    xs = [key for key, side in sx.items() if side is not None]
+    ys = [key for key, side in sy.items() if side is not None]
+    if not xs or not ys:
+        return
+    table = record.scores([sx[key] for key in xs], [sy[key] for key in ys], bound)
+    for (i, at_x), row in zip(xs, table, strict=True):
+        for (j, at_y), value in zip(ys, row, strict=True):
+            stack.put((("x", i), ("y", j), *_both(at_x, at_y)), Score(value))
+
+
+def _both(at_x: Index, at_y: Index) -> Index:
+    """One position of a pair: the shared dimensions once."""
+    return (*at_x, *(place for place in at_y if place not in at_x))
+
+
+def _refuse_uneven(record: Metric, ys: Mapping[str, Any]) -> None:
+    """A result with a value for each unit has room for one number of units."""
+    sizes = {name: side.n_units for name, side in ys.items()}
+    if UNIT in record.dims and len(set(sizes.values())) > 1:
+        raise DimensionError(
+            f"{record.name} has one value for each unit of y, and the sides have {sizes} units. "
+            "Compare with one y at a time."
+        )
+
+
+def _against_models(
+    record: Metric, rdm: Any, models: Any, bound: Mapping[str, Any]
+) -> xr.DataArray:
+    """Evaluate at every outer position of one RDM, against several models of it."""
+    side = rdms.as_rdm_side(rdm, "rdm")
+    named = {name: rdms.align_rdms(side, model) for name, model in rdms.as_models(models).items()}
+    context = make_context(record, side, bound)
+    slabs = Slabs(record, bound, [side])
+    prepared = []
+    for model in named.values():
+        with placing(model, ()):
+            prepared.append(record.prepare_side(slabs.take(model, ()), bound, context))
+    stack = Stack(record, joined(side.outer, _own_sizes(record, None)))
+    for index in labels.positions(side.outer):
+        with placing(side, index):
+            one = record.prepare_side(slabs.take(side, index), bound, context)
+            stack.put(index, record.score(one, prepared, bound=bound, context=context))
+    coords = dict(outer_coords([side]))
+    if MODEL in record.dims:
+        coords[MODEL] = list(named)
+    return finish(record, stack, coords, bound, context, [side, *named.values()], {})
 
 
 def _one_outer(sides: Mapping[str, Any]) -> dict[str, int]:
@@ -191,7 +297,7 @@ def make_context(record: Metric, side: Any, bound: Mapping[str, Any]) -> Context
     if stimulus is None:
         stimulus = np.arange(side.n_stimuli)
     if not record.resamples:
-        return Context(stimulus, Sampling(None, 0, stimulus))
+        return Context(stimulus, Sampling(None, 0, stimulus), side.coordinate)
     groups, name = _groups(side, bound["groups"])
     split = side.coordinate("split") if bound["cv"] == "split" else None
     sampling = Sampling(
@@ -203,7 +309,7 @@ def make_context(record: Metric, side: Any, bound: Mapping[str, Any]) -> Context
         time=side.coordinate("time"),
         groups_name=name,
     )
-    return Context(stimulus, sampling)
+    return Context(stimulus, sampling, side.coordinate)
 
 
 def _groups(side: Side, groups: Any) -> tuple[np.ndarray[Any, Any] | None, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from os import PathLike, fspath
 from typing import Any
@@ -20,7 +20,7 @@ from array_api_compat import is_torch_array
 from reptools.arrays import Array, to_host
 from reptools.errors import DimensionError, ParameterError, StimulusError, some
 
-STIMULUS, UNIT = "stimulus", "unit"
+STIMULUS, UNIT, REPETITION = "stimulus", "unit", "repetition"
 Index = tuple[tuple[str, int], ...]  # a position along the outer dimensions
 Rows = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -46,6 +46,7 @@ class Side:
     labels: np.ndarray[Any, Any] | None
     rows: Rows | None = None
     outer: dict[str, int] = field(default_factory=dict)
+    leading: tuple[str, ...] = ()  # dimensions that a slab keeps, before (stimulus, unit)
 
     @property
     def n_stimuli(self) -> int:
@@ -64,11 +65,18 @@ class Side:
         return positions(self.outer)
 
     def slab(self, index: Index) -> Array:
-        """The bare array (stimulus, unit) at one outer position, rows lined up."""
+        """The bare array ([repetition,] stimulus, unit) at one outer position, rows lined up."""
         if not isinstance(self.data, xr.DataArray):
             return self.data if self.rows is None else self.data[self.rows]
-        chosen = self.data.isel(dict(index)).transpose(STIMULUS, UNIT)
-        return reordered(chosen.values, self.rows)
+        chosen = self.data.isel(dict(index)).transpose(*self.leading, STIMULUS, UNIT).values
+        return chosen if self.rows is None else chosen[..., self.rows, :]
+
+    def read(self, index: Index, rows: slice) -> np.ndarray[Any, Any]:
+        """Some rows (stimulus, unit) of a slab, without loading the others."""
+        wanted = rows if self.rows is None else self.rows[rows]
+        chosen = self.data.isel(dict(index)).isel({STIMULUS: wanted}).transpose(STIMULUS, UNIT)
+        values: np.ndarray[Any, Any] = chosen.values
+        return values
 
     def coordinate(self, name: str) -> np.ndarray[Any, Any] | None:
         """A coordinate over stimuli in the lined-up order, or None where there is none."""
@@ -78,6 +86,16 @@ class Side:
         if coord.dims != (STIMULUS,):
             return None
         return reordered(coord.values, self.rows)
+
+    def stimulus_coords(self) -> dict[Hashable, Any]:
+        """Coordinates over stimuli, in the lined-up order."""
+        if not isinstance(self.data, xr.DataArray):
+            return {}
+        return {
+            name: (STIMULUS, reordered(coord.values, self.rows), coord.attrs)
+            for name, coord in self.data.coords.items()
+            if coord.dims == (STIMULUS,)
+        }
 
     def unit_coords(self) -> dict[Hashable, Any]:
         """Coordinates along units, for results that keep the unit dimension."""
@@ -196,13 +214,8 @@ def align(first: Side, second: Side) -> Side:
         Only one side is labelled, the stimuli differ (counted and named), or the numbers of
         unlabelled stimuli differ.
     """
-    return Side(
-        second.name,
-        second.data,
-        second.labels,
-        match_rows(first.name, first.n_stimuli, ordered(first), second.name, second),
-        second.outer,
-    )
+    rows = match_rows(first.name, first.n_stimuli, ordered(first), second.name, second)
+    return replace(second, rows=rows)
 
 
 def ordered(side: Any) -> np.ndarray[Any, Any] | None:
@@ -329,4 +342,10 @@ def sort_by_label(side: Side) -> Side:
     """``side`` in label order, so that iterative fits see the same rows in any file."""
     if side.labels is None:
         return side
-    return Side(side.name, side.data, side.labels, np.argsort(side.labels), side.outer)
+    return replace(side, rows=np.argsort(side.labels))
+
+
+def with_repetitions(side: Side) -> Side:
+    """``side`` whose slabs keep the dimension ``repetition``, where there is one."""
+    outer = {dim: size for dim, size in side.outer.items() if dim != REPETITION}
+    return side if outer == side.outer else replace(side, outer=outer, leading=(REPETITION,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,9 @@ import xarray as xr
 
 from reptools.arrays import to_host
 from reptools.errors import DataError, DimensionError
-from reptools.labels import STIMULUS, Index, Rows, check_unique, match_rows
+from reptools.labels import STIMULUS, Index, Rows, check_unique, match_rows, reordered
 from reptools.schema import DISSIMILARITY
+from reptools.statistics.pairs import count_stimuli
 
 OTHER = "stimulus_"  # the second stimulus dimension of an RDM
 Vector = np.ndarray[Any, Any]
@@ -40,8 +41,12 @@ class RdmSide:
             square = square[np.ix_(self.rows, self.rows)]
         return _finite(condense(square, self.name), self.name)
 
-    def coordinate(self, name: str) -> None:
-        """An RDM carries no coordinates that a metric reads."""
+    def coordinate(self, name: str) -> np.ndarray[Any, Any] | None:
+        """A coordinate over stimuli in the lined-up order, or None where there is none."""
+        if not isinstance(self.data, xr.DataArray) or name not in self.data.coords:
+            return None
+        coord = self.data.coords[name]
+        return reordered(coord.values, self.rows) if coord.dims == (STIMULUS,) else None
 
 
 def as_rdm_side(rdm: Any, name: str) -> RdmSide:
@@ -79,13 +84,47 @@ def as_rdm_side(rdm: Any, name: str) -> RdmSide:
         raise DataError(f"{name} holds {values.dtype.name} values. Pass real numbers.")
     if values.ndim == 2:
         return as_rdm_side(xr.DataArray(values, dims=(STIMULUS, OTHER)), name)
-    n = (1 + math.isqrt(1 + 8 * values.size)) // 2
-    if values.ndim != 1 or n * (n - 1) // 2 != values.size or n < 2:
+    n = count_stimuli(values.size)
+    if values.ndim != 1 or n == 0:
         raise DimensionError(
             f"{name} has the shape {values.shape}, which is no square matrix and no condensed "
             "vector of n(n-1)/2 distances. Pass one of these."
         )
     return RdmSide(name, values.astype(np.float64), n, None)
+
+
+def as_models(models: Any, name: str = "models") -> dict[str, RdmSide]:
+    """Several model RDMs by name: a mapping, a Dataset, a list, or a DataArray over ``model``.
+
+    Raises
+    ------
+    DimensionError
+        There is no model, or one has dimensions beside its two of stimuli.
+    """
+    if isinstance(models, xr.DataTree):
+        models = dict(models.children)
+    if isinstance(models, xr.DataArray) and "model" in models.dims:
+        labels = models["model"].values.tolist()
+        models = {str(k): models.isel(model=i, drop=True) for i, k in enumerate(labels)}
+    elif isinstance(models, xr.Dataset):
+        models = dict(models.data_vars)
+    elif isinstance(models, (list, tuple)):
+        models = {str(i): model for i, model in enumerate(models)}
+    if not isinstance(models, Mapping):
+        raise DimensionError(
+            f"{name} must be a mapping, a list, or a DataArray over 'model', got "
+            f"{type(models).__name__}. Put a single model in a mapping {{'name': model}}."
+        )
+    if not models:
+        raise DimensionError(f"{name} holds no RDM. Pass at least one.")
+    sides = {str(key): as_rdm_side(model, f"model {key!r}") for key, model in models.items()}
+    for side in sides.values():
+        if side.outer:
+            raise DimensionError(
+                f"{side.name} has the dimensions {list(side.outer)} beside its stimuli. "
+                "Select one position, or pass each as a model."
+            )
+    return sides
 
 
 def align_rdms(first: RdmSide, second: RdmSide) -> RdmSide:
@@ -105,7 +144,7 @@ def condense(square: Vector, name: str = "rdm") -> Vector:
     DimensionError
         The matrix is not square.
     DataError
-        It is not symmetric: which half is meant would be a guess.
+        It is not symmetric: which half is meant would be a guess. Or its diagonal is not zero.
 
     Examples
     --------
@@ -119,6 +158,13 @@ def condense(square: Vector, name: str = "rdm") -> Vector:
     upper = np.triu_indices(len(square), k=1)
     above, below = square[upper], square.T[upper]
     scale = np.nanmax(np.abs(above), initial=0.0)
+    itself = np.nanmax(np.abs(np.diagonal(square)), initial=0.0)  # NaN: not measured
+    if itself > 1e-5 * scale:
+        raise DataError(
+            f"{name} has {itself:.3g} on its diagonal, where a dissimilarity is 0: it looks like "
+            "similarities. Turn them into dissimilarities, such as 1 - r for correlations, or "
+            "pass the upper triangle as a condensed vector."
+        )
     if not np.allclose(above, below, rtol=0, atol=1e-5 * scale, equal_nan=True):
         worst = float(np.nanmax(np.abs(above - below)))
         raise DataError(

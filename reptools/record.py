@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,22 +16,40 @@ from reptools.parameters import Parameter, Range, from_signature
 from reptools.statistics import prepare
 from reptools.statistics.folds import Folds, Labels, Sampling
 
-Kind = Literal["pair", "feature", "single", "rdms"]
+Kind = Literal["pair", "feature", "single", "rdms", "models", "transfer"]
 INPUTS: dict[Kind, tuple[str, ...]] = {
     "pair": ("x", "y"),
     "feature": ("x", "features"),
     "single": ("x",),
     "rdms": ("a", "b"),
+    "models": ("rdm", "models"),
+    "transfer": ("x", "y", "features"),
 }
+ON_RDMS = ("rdms", "models")  # kinds whose inputs are dissimilarity matrices
 NO_FOLDS = "no folds"
+STREAMS = "dask"  # the back end of a kernel that reads its sides in blocks
 
 
 @dataclass(frozen=True)
 class Score:
-    """A kernel's answer with numbers beside it that become coordinates of the result."""
+    """A kernel's answer, and what stands beside it in the result.
+
+    Attributes
+    ----------
+    value : array ([feature,] *dims)
+        With the record's own dimensions, in their order.
+    extras : dict of str to array
+        Become coordinates; over all dimensions of ``value``, or over its leading ones.
+    coords : dict of str to array
+        Labels along own dimensions; without them these are counted from 1.
+    attrs : dict of str to str, number or bool
+        Facts of the computation that the options do not show.
+    """
 
     value: Any
     extras: Mapping[str, Any] = field(default_factory=dict)
+    coords: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,7 @@ class Context:
 
     stimulus: Labels
     sampling: Sampling
+    coordinates: Callable[[str], Labels | None] = lambda name: None
 
     @property
     def seed(self) -> int:
@@ -50,6 +69,22 @@ class Context:
         """Fold pairs of row numbers; ``strata`` are spread evenly over numbered folds."""
         return self.sampling.folds(strata)
 
+    def coordinate(self, name: str) -> Labels:
+        """Values of a coordinate over the stimuli, in their order.
+
+        Raises
+        ------
+        ParameterError
+            The activations have no such coordinate over stimuli.
+        """
+        values = self.coordinates(name)
+        if values is None:
+            raise ParameterError(
+                f"{name!r} is no coordinate over stimuli of x. Name one that is, or add it with "
+                f"x.assign_coords({name}=('stimulus', values))."
+            )
+        return values
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -59,10 +94,12 @@ class Metric:
     ----------
     name, summary : str
         Taken from the declared function.
-    kind : "pair", "feature", "single" or "rdms"
-        What it takes: (x, y), (x, features), (x) or two dissimilarity matrices.
-    kernel, each : callable
-        Pure array functions; ``each`` (optional) prepares one side, once per side of a grid.
+    kind : "pair", "feature", "single", "rdms", "models" or "transfer"
+        What it takes: (x, y), (x, features), (x), two dissimilarity matrices, one and several
+        models of it, or two sides of the same units with features.
+    kernel, each, many : callable
+        Pure array functions. ``each`` (optional) prepares one side, once per side of a grid;
+        ``many`` (optional) scores all pairs of prepared sides at once: (x, y) for lists of each.
     better : "higher", "lower" or "neither"
         Which direction means more alike, better explained or better read out.
     bounds : (float, float)
@@ -72,10 +109,17 @@ class Metric:
     invariances : tuple of str
         Names of transformations of x that change nothing: shift, scale, rotation,
         pattern_shift, pattern_scale.
+    proper : bool
+        Whether it is a metric in the mathematical sense: 0 between equals only, symmetric, and
+        never longer than a detour.
     backends : tuple of str
-        Array libraries the kernels run on; other input is moved to numpy first.
-    per_unit : bool
-        The result keeps the ``unit`` dimension.
+        Array libraries the kernels run on; other input is moved to numpy first. With "dask" they
+        take :class:`reptools.statistics.blocks.Blocks` as well, and never hold all stimuli.
+    dims : tuple of str
+        Own dimensions of the score, beside features and outer dimensions.
+    repeats : bool
+        A dimension ``repetition`` goes to the kernel, as (repetition, stimulus, unit), instead of
+        being looped over.
     iterative : bool
         Rows are sorted by label before fitting, so that an iterative solver repeats exactly.
     cv : int, "split", None or NO_FOLDS
@@ -93,12 +137,15 @@ class Metric:
     kind: Kind
     kernel: Callable[..., Any]
     each: Callable[..., Any] | None
+    many: Callable[..., Any] | None
     better: Literal["higher", "lower", "neither"]
     bounds: tuple[float, float]
     symmetric: bool
     invariances: tuple[str, ...]
+    proper: bool
     backends: tuple[str, ...]
-    per_unit: bool
+    dims: tuple[str, ...]
+    repeats: bool
     iterative: bool
     cv: Any
     estimator: str
@@ -110,9 +157,19 @@ class Metric:
         """Whether the score is held out, so that cv=, groups= and seed= apply."""
         return bool(self.cv != NO_FOLDS)
 
+    @property
+    def streams(self) -> bool:
+        """Whether the kernels read their sides in blocks, so that these need not fit in memory."""
+        return STREAMS in self.backends
+
     def prepare_side(self, x: Array, bound: Mapping[str, Any], context: Context) -> Any:
         """``each`` on one bare array, or the array itself."""
         return x if self.each is None else self.each(x, **_chosen(self.each, bound, context))
+
+    def scores(self, xs: Sequence[Any], ys: Sequence[Any], bound: Mapping[str, Any]) -> Any:
+        """Scores (x, y) of all pairs of prepared sides, where the metric has ``many``."""
+        assert self.many is not None
+        return self.many(xs, ys, **_chosen(self.many, bound, None))
 
     def score(self, *summaries: Any, bound: Mapping[str, Any], context: Context) -> Score:
         """The kernel's score of prepared sides."""
@@ -121,7 +178,7 @@ class Metric:
 
 
 def _chosen(
-    function: Callable[..., Any], bound: Mapping[str, Any], context: Context
+    function: Callable[..., Any], bound: Mapping[str, Any], context: Context | None
 ) -> dict[str, Any]:
     """The bound options that ``function`` takes, and the context if it asks for it."""
     names = inspect.signature(function).parameters
@@ -153,7 +210,7 @@ def _common(kind: Kind, cv: Any) -> dict[str, Parameter]:
             "groups", None, "name of a stimulus coordinate", _check_groups, str
         )
         common["seed"] = from_signature(_seed)["seed"]
-    if kind != "rdms":
+    if kind not in ON_RDMS:
         common["prepare"] = Parameter(
             "prepare", None, "zscore, unit_norm, drop_top:K, or several", prepare.check, str
         )
@@ -191,4 +248,15 @@ def _check_groups(value: Any) -> Any:
     )
 
 
-__all__ = ["INPUTS", "NO_FOLDS", "Context", "Kind", "Metric", "Range", "Score", "parameters_of"]
+__all__ = [
+    "INPUTS",
+    "NO_FOLDS",
+    "ON_RDMS",
+    "STREAMS",
+    "Context",
+    "Kind",
+    "Metric",
+    "Range",
+    "Score",
+    "parameters_of",
+]

@@ -27,12 +27,15 @@ def metric(
     *,
     kind: Kind,
     each: Callable[..., Any] | None = None,
+    many: Callable[..., Any] | None = None,
     better: Literal["higher", "lower", "neither"] = "higher",
     bounds: tuple[float, float] = (float("-inf"), float("inf")),
     symmetric: bool = False,
     invariances: tuple[str, ...] = (),
+    proper: bool = False,
     backends: tuple[str, ...] = ("numpy",),
-    per_unit: bool = False,
+    dims: tuple[str, ...] = (),
+    repeats: bool = False,
     iterative: bool = False,
     cv: Any = NO_FOLDS,
     estimator: str = "plug-in",
@@ -68,7 +71,7 @@ def metric(
             raise ParameterError(
                 f"metric {name!r} has the kind {kind!r}. Use one of {list(INPUTS)}."
             )
-        if name in _METRICS:
+        if name in _METRICS and not _declared_again(_METRICS[name], kernel):
             raise ParameterError(f"a metric named {name!r} exists already. Choose another name.")
         if not kernel.__doc__:
             raise ParameterError(
@@ -80,12 +83,15 @@ def metric(
             kind=kind,
             kernel=kernel,
             each=each,
+            many=many,
             better=better,
             bounds=bounds,
             symmetric=symmetric,
             invariances=invariances,
+            proper=proper,
             backends=backends,
-            per_unit=per_unit,
+            dims=dims,
+            repeats=repeats,
             iterative=iterative,
             cv=cv,
             estimator=estimator,
@@ -96,6 +102,13 @@ def metric(
         return _public(record)
 
     return declare
+
+
+def _declared_again(record: Metric, kernel: Callable[..., Any]) -> bool:
+    """Whether one source file was run a second time, as a notebook or a doctest runner does."""
+    return record.kernel.__code__.co_filename == kernel.__code__.co_filename and (
+        record.kernel.__code__.co_firstlineno == kernel.__code__.co_firstlineno
+    )
 
 
 def _public(record: Metric) -> Callable[..., xr.DataArray]:
@@ -180,8 +193,10 @@ class MetricTable:
                 "better": r.better,
                 "bounds": f"{r.bounds[0]:g}..{r.bounds[1]:g}",
                 "symmetric": "yes" if r.symmetric else "no",
+                "a metric": "yes" if r.proper else "no",
                 "invariant to": ", ".join(r.invariances) or "-",
                 "runs on": ", ".join(r.backends),
+                "own dimensions": ", ".join(r.dims) or "-",
                 "summary": r.summary,
             }
             for r in self.records

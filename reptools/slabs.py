@@ -1,23 +1,29 @@
-"""Bare slabs on their way into a kernel: on a back end it knows, finite, counted, prepared."""
+"""Bare slabs on their way into a kernel: on a back end it knows, finite, counted, prepared.
+
+What lies outside memory comes in blocks of rows where the metric can take them.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from array_api_compat import is_torch_array
 
-from reptools.arrays import Array, array_namespace, to_host
+from reptools.arrays import Array, array_namespace, asarray_like, to_host
 from reptools.errors import DataError, DeadUnitWarning, StimulusError, some, warn
-from reptools.labels import Index, place
-from reptools.record import Metric
+from reptools.labels import STIMULUS, Index, place
+from reptools.record import ON_RDMS, Metric
 from reptools.statistics import prepare
+from reptools.statistics.blocks import Blocks, Rows, edges
 
-DASK_LIMIT = 2 * 2**30  # bytes of one slab that a metric without a streaming form may load
+LOAD_LIMIT = 2 * 2**30  # bytes of one slab that a metric without a streaming form may load
+STREAM_FROM = 2**28  # bytes of one slab of a file from which a metric that can streams it
 
 
 class Slabs:
@@ -29,68 +35,120 @@ class Slabs:
         places = {str(getattr(side.data, "device", "host")) for side in sides}
         self.backends = record.backends if len(places) == 1 else ("numpy",)
         self.steps: prepare.Steps = bound.get("prepare", ())
-        self.dead: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-        self.shapes: dict[str, tuple[int, int]] = {}
+        self.varying: dict[str, dict[str, Varying]] = {}
 
-    def take(self, side: Any, index: Index) -> Array | None:
+    def take(self, side: Any, index: Index) -> Rows | None:
         """One checked, prepared slab; None where no unit varies, so that its score is missing.
 
         Raises
         ------
+        StimulusError
+            There is one stimulus only.
         DataError
             A value is NaN or infinite, or a lazy slab is too large to load.
         """
-        _refuse_large(self.record.name, side)
-        x = side.slab(index)
-        if self.record.kind == "rdms":
-            return x
-        x = _computable(x, self.backends, _where(side, index))
-        _refuse_not_finite(x, side, index)
-        dead = dead_units(x)
-        self.shapes[side.name] = x.shape
-        if dead.size:
-            self.dead.setdefault(side.name, {})[place(side, index)] = dead
-            if dead.size == x.shape[1]:
-                return None
+        chunks = None if self.record.kind in ON_RDMS else _chunks(side)
+        if chunks is None or not self.record.streams or side.leading:
+            _refuse_large(self.record.name, side)
+            x = side.slab(index)
+            if self.record.kind in ON_RDMS:
+                return x
+            x = _checked(x, self.backends, side, index)
+        else:
+            x = _in_blocks(side, index, chunks)
+        if side.n_stimuli < 2:
+            raise StimulusError(
+                f"{side.name} has {side.n_stimuli} stimulus, and nothing varies over one. "
+                "Pass two or more."
+            )
         with placing(side, index):
-            return prepare.apply(x, self.steps)
+            x = prepare.apply(x, self.steps)
+        varying = Varying()
+        self.varying.setdefault(side.name, {})[place(side, index)] = varying
+        if isinstance(x, Blocks):
+            x = _watched(x, varying)
+            # up to the first block in which a unit varies, nearly always the first
+            if all(varying.nothing for _ in x):
+                return None
+            return x
+        varying.see(x.reshape((-1, x.shape[-1])) if x.ndim > 2 else x)
+        return None if varying.nothing else x
 
     def most_dead(self, name: str) -> int:
         """Largest number of dead units of a side at any outer position."""
-        return max((dead.size for dead in self.dead.get(name, {}).values()), default=0)
+        return max((v.dead.size for v in self.varying.get(name, {}).values()), default=0)
 
     def warn(self) -> None:
         """One warning a side: how many units had no variance, where, and what became of them."""
-        for name, found in self.dead.items():
-            n_stimuli, n_units = self.shapes[name]
-            worst, dead = max(found.items(), key=lambda item: item[1].size)
+        for name, positions in self.varying.items():
+            found = {where: seen for where, seen in positions.items() if seen.dead.size}
+            if not found:
+                continue
+            worst, seen = max(found.items(), key=lambda item: item[1].dead.size)
             others = f" (and at {len(found) - 1} other positions)" if len(found) > 1 else ""
             where = f" at {worst}{others}" if worst else ""
+            after = f" after prepare={','.join(self.steps)!r}" if self.steps else ""
             fate = (
                 "the score is missing (NaN)"
-                if dead.size == n_units
-                else f"these do not vary: {some(dead.tolist())}"
+                if seen.nothing
+                else f"these do not vary: {some(seen.dead.tolist())}"
             )
             warn(
-                f"{self.record.name}: {name} has {dead.size} of {n_units} units without variance "
-                f"over {n_stimuli} stimuli{where}; {fate}",
+                f"{self.record.name}: {name} has {seen.dead.size} of {seen.width} units without "
+                f"variance over {seen.n} stimuli{where}{after}; {fate}",
                 DeadUnitWarning,
             )
 
 
-def dead_units(x: Array) -> np.ndarray[Any, Any]:
-    """Numbers of the units that have one value for all stimuli.
+@dataclass
+class Varying:
+    """Which units have had one value for all stimuli so far."""
 
-    A first look at a few rows settles nearly all units, so the full pass touches few columns.
-    """
-    xp = array_namespace(x)
-    head = x[:64, :]
-    candidates = np.flatnonzero(to_host(xp.all(head == head[:1, :], axis=0)))
-    if not candidates.size:
-        return candidates
-    columns = x[:, candidates] if candidates.size < x.shape[1] else x
-    same: np.ndarray[Any, Any] = to_host(xp.all(columns == columns[:1, :], axis=0))
-    return np.asarray(candidates[same])
+    n: int = 0
+    width: int = 0
+    dead: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    first: Array = None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no unit has varied."""
+        return self.dead.size == self.width
+
+    def see(self, x: Array) -> None:
+        """Look at more rows. A few settle nearly all units, so that few columns are read whole."""
+        if self.first is None:
+            self.width = x.shape[1]
+            self.dead, self.first = np.arange(self.width), x[:1, :] + 0
+        for rows in (x[:64, :], x[64:, :]):
+            if self.dead.size and rows.shape[0]:
+                xp = array_namespace(x)
+                chosen = asarray_like(self.dead, x)
+                every = self.dead.size == self.width
+                columns = rows if every else xp.take(rows, chosen, axis=1)
+                first = self.first if every else xp.take(self.first, chosen, axis=1)
+                self.dead = self.dead[to_host(xp.all(columns == first, axis=0))]
+        self.n += x.shape[0]
+
+
+def dead_units(x: Array) -> np.ndarray[Any, Any]:
+    """Numbers of the units of an array (stimulus, unit) that have one value for all stimuli."""
+    varying = Varying()
+    varying.see(x)
+    return varying.dead
+
+
+def _watched(x: Blocks, varying: Varying) -> Blocks:
+    """``x`` whose first pass tells which units vary."""
+    seen: set[int] = set()
+
+    def read(rows: slice) -> Array:
+        block = x.read(rows)
+        if rows.start not in seen:
+            seen.add(rows.start)
+            varying.see(block)
+        return block
+
+    return replace(x, read=read)
 
 
 @contextmanager
@@ -123,26 +181,65 @@ def _computable(x: Array, backends: tuple[str, ...], where: str) -> Array:
         raise DataError(f"{where} holds {dtype} values. Pass real numbers.") from None
 
 
-def _refuse_not_finite(x: Array, side: Any, index: Index) -> None:
+def _refuse_not_finite(x: Array, side: Any, index: Index, first: int) -> None:
     xp = array_namespace(x)
     # NaN and infinity reach the extremes: two passes without a temporary array
     if bool(xp.isfinite(xp.max(x))) and bool(xp.isfinite(xp.min(x))):
         return
-    bad = np.flatnonzero(~to_host(xp.all(xp.isfinite(x), axis=1)))
+    finite = to_host(xp.all(xp.isfinite(x), axis=-1))
+    bad = first + np.flatnonzero(~np.all(finite.reshape((-1, x.shape[-2])), axis=0))
+    among = "" if x.shape[-2] == side.n_stimuli else " or more"
     raise DataError(
-        f"{_where(side, index)} is not finite for {bad.size} of {x.shape[0]} stimuli "
+        f"{_where(side, index)} is not finite for {bad.size}{among} of {side.n_stimuli} stimuli "
         f"(rows {some(bad.tolist())}). Drop these stimuli, or the incomplete step."
     )
+
+
+def _chunks(side: Any) -> list[int] | None:
+    """Numbers of stimuli of the chunks of data outside memory; None where it is to be loaded.
+
+    Moments of more units than stimuli would be larger than the data.
+    """
+    data = side.data
+    if not isinstance(data, xr.DataArray) or side.n_stimuli < side.n_units:
+        return None
+    if data.chunks is not None:
+        return list(data.chunksizes[STIMULUS])
+    stored = not getattr(data.variable, "_in_memory", True)
+    return [side.n_stimuli] if stored and _slab_bytes(side) > STREAM_FROM else None
+
+
+def _in_blocks(side: Any, index: Index, chunks: list[int]) -> Blocks:
+    """A slab read in blocks of rows, each of them checked."""
+    in_order = side.rows is None and len(chunks) > 1
+    dtype = np.dtype(np.float32 if side.data.dtype in (np.float16, np.float32) else np.float64)
+
+    def read(rows: slice) -> Array:
+        return _checked(side.read(index, rows), ("numpy",), side, index, rows.start)
+
+    cuts = edges(side.n_stimuli, side.n_units, chunks if in_order else None)
+    return Blocks(side.n_stimuli, side.n_units, dtype, read, cuts)
+
+
+def _checked(x: Array, backends: tuple[str, ...], side: Any, index: Index, first: int = 0) -> Array:
+    x = _computable(x, backends, _where(side, index))
+    _refuse_not_finite(x, side, index, first)
+    return x
+
+
+def _slab_bytes(side: Any) -> int:
+    width = side.n_units or side.n_stimuli  # an RDM has no units
+    return int(side.data.dtype.itemsize * side.n_stimuli * width)
 
 
 def _refuse_large(function: str, side: Any) -> None:
     data = side.data
     if not isinstance(data, xr.DataArray) or data.chunks is None:
         return
-    slab = data.dtype.itemsize * side.n_stimuli * side.n_units
-    if slab > DASK_LIMIT:
+    slab = _slab_bytes(side)
+    if slab > LOAD_LIMIT:
         raise DataError(
             f"{side.name} is a dask array with {slab / 2**30:.1f} GiB a slab, and {function} has "
-            f"no streaming form (limit {DASK_LIMIT // 2**30} GiB). Load it with .load() if it "
-            "fits, or take a subset of stimuli."
+            f"no streaming form for it (limit {LOAD_LIMIT // 2**30} GiB). Load it with .load() if "
+            "it fits, or take a subset of stimuli."
         )

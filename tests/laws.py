@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from reptools import slabs
 from reptools.calling import evaluate
-from reptools.record import Metric
+from reptools.record import ON_RDMS, Metric
 from reptools.registry import metrics
 
 N, P, Q = 60, 7, 5
@@ -25,8 +26,14 @@ SEED = 20261124
 # --- inputs of each kind ------------------------------------------------------------------------
 
 
-def inputs(record: Metric, *, n: int = N) -> tuple[Any, ...]:
-    """Labelled inputs that share structure, so that scores are neither 0 nor 1."""
+Args = tuple[Any, ...]
+
+
+def inputs(record: Metric, *, n: int = N) -> Args:
+    """Labelled inputs that share structure, so that scores are neither 0 nor 1.
+
+    Each is a DataArray or a Dataset over stimuli: model RDMs are one DataArray over ``model``.
+    """
     rng = np.random.default_rng(SEED)
     stimulus = [f"s{i:03d}" for i in range(n)]
     features = xr.Dataset(
@@ -44,15 +51,20 @@ def inputs(record: Metric, *, n: int = N) -> tuple[Any, ...]:
             dims=("stimulus", "unit"),
             coords={"stimulus": stimulus},
         )
-        for width in (P, Q)
+        for width in (P, Q, P, P)
     ]
     if record.kind == "pair":
-        return tuple(arrays)
+        return arrays[0], arrays[1]
+    if record.kind == "transfer":
+        return arrays[0], arrays[2], features
     if record.kind == "feature":
         return arrays[0], features
     if record.kind == "single":
         return (arrays[0],)
-    return tuple(_rdm(x) for x in arrays)
+    if record.kind == "models":
+        models = xr.concat([_rdm(x) for x in arrays[1:]], dim="model")
+        return _rdm(arrays[0]), models.assign_coords(model=["first", "second", "third"])
+    return _rdm(arrays[0]), _rdm(arrays[1])
 
 
 def _rdm(x: xr.DataArray) -> xr.DataArray:
@@ -73,9 +85,11 @@ def is_labelled(record: Metric) -> None:
     assert result.name == record.name
     for key in ("metric", "estimator", "params", "n_stimuli", "inputs", "versions"):
         assert key in result.attrs, f"{record.name} lacks the attribute {key}"
-    if record.kind == "feature":
+    if record.kind in ("feature", "transfer"):
         assert result.feature.values.tolist() == ["easy", "hard", "shade"]
-    assert ("unit" in result.dims) == record.per_unit
+    assert set(record.dims) <= set(result.dims)
+    if "model" in record.dims:
+        assert result.model.values.tolist() == ["first", "second", "third"]
 
 
 def ignores_stimulus_order(record: Metric) -> None:
@@ -84,9 +98,13 @@ def ignores_stimulus_order(record: Metric) -> None:
     for i in range(len(args)):
         shuffled = list(args)
         shuffled[i] = _reordered(args[i], order)
-        np.testing.assert_allclose(
-            call(record, *shuffled).values, call(record, *args).values, rtol=0, atol=1e-10
-        )
+        _same(call(record, *shuffled), call(record, *args), rtol=0, atol=1e-10)
+
+
+def _same(result: xr.DataArray, expected: xr.DataArray, rtol: float, atol: float) -> None:
+    """Equal values, at the same stimuli where the result has a dimension of stimuli."""
+    own = {dim: expected[dim] for dim in ("stimulus", "stimulus_") if dim in expected.coords}
+    np.testing.assert_allclose(result.sel(own).values, expected.values, rtol=rtol, atol=atol)
 
 
 def _reordered(data: Any, order: np.ndarray) -> Any:
@@ -100,26 +118,43 @@ def ignores_stimulus_order_in_float32(record: Metric) -> None:
     args = tuple(data.astype(np.float32) for data in inputs(record))
     order = np.random.default_rng(SEED + 1).permutation(N)
     shuffled = (_reordered(args[0], order), *args[1:])
-    expected = call(record, *args).values
-    scale = max(1.0, float(np.abs(expected).max()))
-    np.testing.assert_allclose(call(record, *shuffled).values, expected, rtol=0, atol=1e-6 * scale)
+    expected = call(record, *args)
+    scale = max(1.0, float(np.nanmax(np.abs(expected))))
+    _same(call(record, *shuffled), expected, rtol=0, atol=1e-6 * scale)
 
 
 def keeps_its_bounds(record: Metric) -> None:
     low, high = record.bounds
     values = call(record, *inputs(record)).values
-    assert ((values >= low - 1e-12) & (values <= high + 1e-12)).all()
+    scored = values[~np.isnan(values)]  # such as a feature's score across itself
+    assert scored.size and ((scored >= low - 1e-12) & (scored <= high + 1e-12)).all()
 
 
 def is_symmetric_as_declared(record: Metric) -> None:
-    if len(inputs(record)) != 2 or record.kind == "feature":
+    if record.kind not in ("pair", "rdms", "transfer"):
         return
-    x, y = inputs(record)
-    forth, back = call(record, x, y).values, call(record, y, x).values
+    x, y, *rest = inputs(record)
+    forth, back = call(record, x, y, *rest).values, call(record, y, x, *rest).values
     if record.symmetric:
         np.testing.assert_allclose(forth, back, rtol=0, atol=1e-12)
     else:
-        assert not np.allclose(forth, back), f"{record.name} is symmetric: declare it"
+        same = forth.shape == back.shape and np.allclose(forth, back)
+        assert not same, f"{record.name} is symmetric: declare it"
+
+
+def is_a_metric_as_declared(record: Metric) -> None:
+    """0 between equals, symmetric, and no detour is shorter, over sides of several widths."""
+    if not record.proper:
+        return
+    assert record.symmetric and record.better == "lower"
+    rng = np.random.default_rng(SEED + 5)
+    x, y = inputs(record)[:2]
+    many = [x, y, x + y.values[:, :1], x.copy(data=rng.normal(size=x.shape)), x * 2 + 1]
+    size = len(many)
+    gaps = np.array([[float(call(record, a, b)) for b in many] for a in many])
+    assert np.abs(np.diag(gaps)).max() < 1e-6
+    for i, j, k in np.ndindex(size, size, size):
+        assert gaps[i, k] <= gaps[i, j] + gaps[j, k] + 1e-9
 
 
 def leaves_inputs_untouched(record: Metric) -> None:
@@ -144,11 +179,11 @@ def broadcasts_over_steps(record: Metric) -> None:
     result = call(record, stacked.assign_coords(step=[0, 10]), *args[1:])
     assert result.step.values.tolist() == [0, 10]
     alone = call(record, stacked.isel(step=1), *args[1:])
-    np.testing.assert_allclose(result.sel(step=10).values, alone.values, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(result.sel(step=10).values, alone.values, rtol=1e-9, atol=1e-11)
 
 
 def _noise(data: xr.DataArray) -> xr.DataArray:
-    values = np.random.default_rng(SEED + 2).normal(size=data.shape)
+    values = np.random.default_rng(SEED + 2).uniform(size=data.shape)
     if "stimulus_" in data.dims:
         values = values + values.T
         np.fill_diagonal(values, 0)
@@ -156,22 +191,55 @@ def _noise(data: xr.DataArray) -> xr.DataArray:
 
 
 def torch_agrees(record: Metric) -> None:
-    if record.kind == "rdms":
+    if record.kind in ON_RDMS:
         return
     import torch
 
-    args = inputs(record)
-    bare = [torch.from_numpy(x.values.copy()) if isinstance(x, xr.DataArray) else x for x in args]
-    if record.kind == "feature":
-        bare[1] = {k: v.drop_vars("stimulus") for k, v in args[1].data_vars.items()}
-    on_torch = call(record, *bare)
-    on_numpy = call(record, *[x.numpy() if isinstance(x, torch.Tensor) else x for x in bare])
+    bare = [x.values.copy() if isinstance(x, xr.DataArray) else _bare(x) for x in inputs(record)]
+    tensors = [torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in bare]
+    on_torch, on_numpy = call(record, *tensors), call(record, *bare)
     np.testing.assert_allclose(on_torch.values, on_numpy.values, rtol=1e-6, atol=1e-9)
+
+
+def _bare(features: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {name: values.drop_vars("stimulus") for name, values in features.data_vars.items()}
+
+
+def dask_agrees(record: Metric) -> None:
+    """In chunks of stimuli the numbers are those of the whole, and the input stays lazy."""
+    if record.kind in ON_RDMS:
+        return
+    args = inputs(record)
+    lazy = [
+        x.chunk(stimulus=size) if isinstance(x, xr.DataArray) else x
+        for x, size in zip(args, (17, 25, 60), strict=False)
+    ]
+    result, expected = call(record, *lazy), call(record, *args)
+    np.testing.assert_allclose(result.values, expected.values, rtol=1e-6, atol=1e-9)
+    for name in set(expected.coords) - set(expected.dims):
+        if expected[name].dtype.kind == "f":
+            np.testing.assert_allclose(result[name], expected[name], rtol=1e-6, atol=1e-9)
+
+
+def streams_or_refuses_by_name(record: Metric) -> None:
+    """Data above the limit are read in blocks, or refused with the metric's name."""
+    if record.kind in ON_RDMS:
+        return
+    x, *rest = inputs(record)
+    lazy = x.chunk(stimulus=20)
+    limit, slabs.LOAD_LIMIT = slabs.LOAD_LIMIT, 100
+    try:
+        if record.streams:
+            assert np.isfinite(call(record, lazy, *rest).values).any()
+        else:
+            _refused(record, "streaming form", lazy, *rest)
+    finally:
+        slabs.LOAD_LIMIT = limit
 
 
 def ignores_dead_units(record: Metric) -> None:
     """Dead units are counted in a warning and bring no NaN into the score of the others."""
-    if record.kind == "rdms":
+    if record.kind in (*ON_RDMS, "transfer"):
         return
     x, *rest = inputs(record)
     dead = x.isel(unit=[0, 1]).copy(data=np.full((N, 2), 3.0))
@@ -180,15 +248,17 @@ def ignores_dead_units(record: Metric) -> None:
         warnings.simplefilter("always")
         result = call(record, wide, *rest)
     assert any("2 of 9 units without variance" in str(w.message) for w in caught)
-    live = result.isel(unit=slice(0, P)) if record.per_unit else result
-    assert np.isfinite(live.values).all()
+    of_x = "unit" in record.dims and record.kind != "pair"
+    live = result.isel(unit=slice(0, P)) if of_x else result
+    missing = np.isnan(call(record, x, *rest).values)  # such as a feature's score across itself
+    assert (np.isnan(live.values) == missing).all()
 
 
 def refuses_not_finite(record: Metric) -> None:
     x, *rest = inputs(record)
     bad = x.copy(deep=True)
     bad[3, 1] = np.nan
-    if record.kind == "rdms":
+    if record.kind in ON_RDMS:
         bad[1, 3] = np.nan
     _refused(record, "not finite", bad, *rest)
 
@@ -196,19 +266,19 @@ def refuses_not_finite(record: Metric) -> None:
 def refuses_other_stimuli(record: Metric) -> None:
     if record.kind == "single":
         return
-    x, other = inputs(record)
+    x, other, *rest = inputs(record)
     renamed = other.assign_coords(stimulus=[f"t{i}" for i in range(N)])
     if "stimulus_" in other.dims:
         renamed = renamed.assign_coords(stimulus_=renamed.stimulus.values)
-    _refused(record, "60 only in", x, renamed)
+    _refused(record, "60 only in", x, renamed, *rest)
 
 
 def refuses_unlabelled_against_labelled(record: Metric) -> None:
     if record.kind == "single":
         return
-    x, other = inputs(record)
+    x, other, *rest = inputs(record)
     drop = [dim for dim in ("stimulus", "stimulus_") if dim in other.coords]
-    _refused(record, "no stimulus labels", x, other.drop_vars(drop))
+    _refused(record, "no stimulus labels", x, other.drop_vars(drop), *rest)
 
 
 def refuses_repeated_labels(record: Metric) -> None:
@@ -279,10 +349,13 @@ LAWS = (
     ignores_stimulus_order_in_float32,
     keeps_its_bounds,
     is_symmetric_as_declared,
+    is_a_metric_as_declared,
     leaves_inputs_untouched,
     repeats_exactly,
     broadcasts_over_steps,
     torch_agrees,
+    dask_agrees,
+    streams_or_refuses_by_name,
     ignores_dead_units,
     refuses_not_finite,
     refuses_other_stimuli,

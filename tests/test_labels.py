@@ -183,7 +183,7 @@ def test_a_lazy_slab_above_the_limit_is_refused_by_name(
 ) -> None:
     lazy = x.chunk(stimulus=5)
     assert float(gap(lazy, x)) == 0
-    monkeypatch.setattr("reptools.slabs.DASK_LIMIT", 1000)
+    monkeypatch.setattr("reptools.slabs.LOAD_LIMIT", 1000)
     with pytest.raises(DataError, match="gap: x is a dask array .* no streaming form"):
         gap(lazy, x)
 

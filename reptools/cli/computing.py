@@ -123,7 +123,7 @@ def _of_layers(
 
 def _refuse_ragged(record: Metric, arrays: Mapping[str, xr.DataArray]) -> None:
     """Layers whose results have different shapes make no table: one has to be named."""
-    core = {schema.STIMULUS, *(() if record.per_unit else (schema.UNIT,))}
+    core = {schema.STIMULUS, *(() if schema.UNIT in record.dims else (schema.UNIT,))}
     shapes = {
         address: {dim: size for dim, size in data.sizes.items() if dim not in core}
         for address, data in arrays.items()

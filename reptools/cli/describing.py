@@ -188,7 +188,7 @@ def described(record: Metric) -> dict[str, Any]:
         "symmetric": record.symmetric,
         "invariances": list(record.invariances),
         "backends": list(record.backends),
-        "per_unit": record.per_unit,
+        "dims": list(record.dims),
         "held_out": record.resamples,
     }
 

@@ -164,7 +164,7 @@ def variance_explained(
     bounds=(-INFINITY, 1.0),
     invariances=("shift", "scale"),
     backends=("numpy", "torch"),
-    per_unit=True,
+    dims=("unit",),
     estimator="R2 of each unit, pooled over folds",
 )
 def unit_variance_explained(x: Array, features: Sequence[Feature], /, *, context: Context) -> Array:

@@ -46,9 +46,9 @@ class Blocks:
             rows = slice(start, stop)
             yield rows, self.read(rows)
 
-    def map(self, function: Callable[[Array], Array]) -> Blocks:
-        """The same rows with ``function`` done to every block; it keeps rows, units and dtype."""
-        return replace(self, read=lambda rows: function(self.read(rows)))
+    def map(self, function: Callable[[Array], Array], dtype: Any) -> Blocks:
+        """The same rows with ``function`` done to every block, which gives ``dtype``."""
+        return replace(self, read=lambda rows: function(self.read(rows)), dtype=dtype)
 
 
 Rows: TypeAlias = "Array | Blocks"  # activations in memory, or in blocks

@@ -1,7 +1,7 @@
 """``prepare=``: what is done to activations before any metric sees them; never silent.
 
-Each step is a pure function of one array (stimulus, unit). The statistics are taken over all
-aligned stimuli, test stimuli included, and from no label.
+Each step is a pure function of one array (stimulus, unit), or of its blocks. The statistics are
+taken over all aligned stimuli, test stimuli included, and from no label.
 """
 
 from __future__ import annotations
@@ -10,46 +10,74 @@ from collections.abc import Callable, Sequence
 
 from reptools.arrays import Array, array_namespace, float64
 from reptools.errors import DataError, ParameterError
+from reptools.statistics.blocks import Blocks, Rows
 from reptools.statistics.gram import centred
+from reptools.statistics.moments import moments
 
 Steps = tuple[str, ...]
 EPS = 2.0**-52
 
 
-def zscore(x: Array, /) -> Array:
+def zscore(x: Rows, /) -> Rows:
     """Each unit to mean 0 and standard deviation 1; a unit without variance becomes 0."""
-    xp = array_namespace(x)
+    if isinstance(x, Blocks):
+        m = moments({"x": x}, squares=["x"])
+        mean, sd = m.means["x"], array_namespace(m.means["x"]).sqrt(m.squares["x"] / m.n)
+        return x.map(lambda block: (float64(block) - mean) / _divisor(sd), sd.dtype)
     x = centred(x)
-    sd = xp.sqrt(xp.mean(x**2, axis=0))
-    return x / xp.where(sd > 0, sd, xp.ones_like(sd))
+    return x / _divisor(array_namespace(x).sqrt(array_namespace(x).mean(x**2, axis=0)))
 
 
-def unit_norm(x: Array, /) -> Array:
+def unit_norm(x: Rows, /) -> Rows:
     """Each stimulus pattern to Euclidean norm 1; an all-zero pattern stays 0."""
+    if isinstance(x, Blocks):
+        return x.map(unit_norm, array_namespace(x.read(slice(0, 1))).float64)
     xp = array_namespace(x)
     wide = float64(x)
-    norm = xp.sqrt(xp.sum(wide**2, axis=1, keepdims=True))
-    return wide / xp.where(norm > 0, norm, xp.ones_like(norm))
+    return wide / _divisor(xp.sqrt(xp.sum(wide**2, axis=-1, keepdims=True)))
 
 
-def drop_top(x: Array, k: int, /) -> Array:
+def drop_top(x: Rows, k: int, /) -> Rows:
     """Remove the ``k`` leading principal components (rogue dimensions of residual streams)."""
-    xp = array_namespace(x)
+    if isinstance(x, Blocks):
+        m = moments({"x": x}, products=[("x", "x")])
+        top, mean = _leading(m["x", "x"], k, x.n), m.means["x"]
+
+        def without(block: Array) -> Array:
+            wide = float64(block) - mean
+            return wide - (wide @ top) @ top.T
+
+        return x.map(without, top.dtype)
     x = centred(x)
-    # eigenvectors of the smaller cross-product; the last k belong to the largest eigenvalues
-    wide = x.shape[0] <= x.shape[1]
-    values, vectors = xp.linalg.eigh(x @ x.T if wide else x.T @ x)
-    varying = int(xp.sum(xp.astype(values > max(x.shape) * EPS * values[-1], xp.int64)))
+    n, width = x.shape
+    if n > width:
+        top = _leading(x.T @ x, k, n)
+        return x - (x @ top) @ top.T
+    top = _leading(x @ x.T, k, width)
+    return x - top @ (top.T @ x)
+
+
+def _leading(products: Array, k: int, other: int) -> Array:
+    """Eigenvectors of the ``k`` largest eigenvalues of the smaller cross-product."""
+    xp = array_namespace(products)
+    values, vectors = xp.linalg.eigh(products)
+    least = max(other, products.shape[0]) * EPS * values[-1]
+    varying = int(xp.sum(xp.astype(values > least, xp.int64)))
     if k >= varying:  # what would be left is rounding
         raise DataError(
             f"prepare='drop_top:{k}' would leave nothing of the {varying} components that vary. "
             "Drop fewer, or leave it out."
         )
-    top = vectors[:, -k:]
-    return x - top @ (top.T @ x) if wide else x - (x @ top) @ top.T
+    return vectors[:, -k:]
 
 
-_PLAIN: dict[str, Callable[[Array], Array]] = {"zscore": zscore, "unit_norm": unit_norm}
+def _divisor(spread: Array) -> Array:
+    """``spread`` with 1 for 0, by which 0 is divided."""
+    xp = array_namespace(spread)
+    return xp.where(spread > 0, spread, xp.ones_like(spread))
+
+
+_PLAIN: dict[str, Callable[[Rows], Rows]] = {"zscore": zscore, "unit_norm": unit_norm}
 
 
 def check(prepare: str | Sequence[str] | None) -> Steps:
@@ -75,8 +103,12 @@ def check(prepare: str | Sequence[str] | None) -> Steps:
     return tuple(steps)
 
 
-def apply(x: Array, steps: Steps) -> Array:
-    """Run checked steps in order."""
-    for step in steps:
-        x = _PLAIN[step](x) if step in _PLAIN else drop_top(x, int(step.partition(":")[2]))
-    return x
+def apply(x: Rows, steps: Steps) -> Rows:
+    """Run checked steps in order, on (stimulus, unit) or on (repetition, stimulus, unit)."""
+    if isinstance(x, Blocks) or x.ndim == 2:
+        for step in steps:
+            x = _PLAIN[step](x) if step in _PLAIN else drop_top(x, int(step.partition(":")[2]))
+        return x
+    shape = x.shape  # the statistics of all repetitions together
+    together: Array = apply(x.reshape((-1, shape[-1])), steps)
+    return together.reshape(shape)
