@@ -119,7 +119,8 @@ class Varying:
         if self.first is None:
             self.width = x.shape[1]
             self.dead, self.first = np.arange(self.width), x[:1, :] + 0
-        for rows in (x[:64, :], x[64:, :]):
+        some = min(64, x.shape[0])
+        for rows in (x[:some, :], x[some:, :]):
             if self.dead.size and rows.shape[0]:
                 xp = array_namespace(x)
                 chosen = asarray_like(self.dead, x)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reptools.statistics.blocks import Blocks, as_blocks, edges
 from reptools.statistics.folds import Folds, Sampling
-from reptools.statistics.moments import Moments, fold_moments, moments
+from reptools.statistics.moments import SMALL, Moments, fold_moments, moments
 
 WANTED = {"products": (("x", "x"), ("x", "y")), "squares": ("y",)}
 
@@ -111,10 +111,27 @@ def test_folds_that_leave_rows_out_or_use_them_twice(pair: tuple[np.ndarray, ...
 
 
 def test_a_large_mean_in_float32_costs_no_digits(rng: np.random.Generator) -> None:
-    x = (1000 + rng.normal(size=(9000, 4))).astype(np.float32)
-    m = moments({"x": x}, products=[("x", "x")])
-    expected = brute(x.astype(np.float64), x.astype(np.float64))[0]
-    np.testing.assert_allclose(m["x", "x"], expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    x = (1000 + rng.normal(size=(9000, 40))).astype(np.float32)
+    assert x.size > SMALL  # products in float32
+    check(moments({"x": x, "y": x[:, :5]}, **WANTED), x, x[:, :5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_scales_that_float32_cannot_square(rng: np.random.Generator, scale: float) -> None:
+    x = (scale * rng.normal(size=(9000, 40))).astype(np.float32)
+    check(moments({"x": x, "y": x[:, :5]}, **WANTED), x, x[:, :5], rtol=1e-10)
+
+
+def test_a_later_block_of_another_scale(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(9000, 40)).astype(np.float32)
+    x[8000] = 1e25
+    check(moments({"x": x, "y": x[:, :5]}, **WANTED), x, x[:, :5], rtol=1e-10)
+
+
+def test_a_first_stimulus_far_from_the_others_costs_few_digits(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(9000, 40)).astype(np.float32)
+    x[0] = 1e4
+    check(moments({"x": x, "y": x[:, :5]}, **WANTED), x, x[:, :5], rtol=1e-6)
 
 
 def test_a_constant_unit_is_exactly_zero(rng: np.random.Generator) -> None:

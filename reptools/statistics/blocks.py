@@ -51,7 +51,7 @@ class Blocks:
         return replace(self, read=lambda rows: function(self.read(rows)), dtype=dtype)
 
 
-Rows: TypeAlias = "Array | Blocks"  # activations in memory, or in blocks
+Rows: TypeAlias = Array | Blocks  # activations in memory, or in blocks
 
 
 def as_blocks(x: Rows) -> Blocks:
@@ -92,5 +92,5 @@ def together(*sides: Blocks) -> Iterator[tuple[Array, ...]]:
 
 
 def first_row(x: Array) -> Array:
-    """A copy of the first row: what moments are counted from."""
+    """A copy of the first row."""
     return x[0, :] + 0

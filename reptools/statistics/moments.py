@@ -1,9 +1,9 @@
 """Second moments over stimuli: sums that can be added, subtracted and taken a block at a time.
 
 One pass over data that does not fit in memory gives them, and CKA, variance explained, ridge,
-principal components, Procrustes and CCA are functions of them. Blocks are counted from a row of
-the data, so that a large common mean costs no digits; products of float32 blocks are taken in
-float32, all sums in float64.
+principal components, Procrustes and CCA are functions of them. Blocks are counted from a mean of
+some rows, so that a large common mean costs no digits; products of large float32 blocks are taken
+in float32, all sums in float64.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from typing import Any
 import numpy as np
 
 from reptools.arrays import Array, array_namespace, asarray_like, float64
-from reptools.statistics.blocks import Rows, as_blocks, first_row, together
+from reptools.statistics.blocks import Blocks, Rows, as_blocks, together
 from reptools.statistics.folds import Folds
 
 Pair = tuple[str, str]
+
+HEAD = 256  # rows whose mean is near enough to that of all
+SMALL = 2**18  # values of a side up to which float64 products cost nothing that is felt
+SCALES = (1e-12, 1e12)  # largest magnitudes between which float32 holds squares and their sums
 
 
 @dataclass(frozen=True)
@@ -160,15 +164,17 @@ def _take(
     squares: Sequence[str],
     n_parts: int,
     part_of: np.ndarray[Any, Any] | None,
+    wide: bool = False,
 ) -> list[Moments]:
     """Moments of each part of the rows; ``part_of`` is -1 where a row belongs to none."""
-    names = list(sides)
-    blocks = [as_blocks(side) for side in sides.values()]
+    names, blocks = list(sides), [as_blocks(side) for side in sides.values()]
     sums = [_Sums(names, products, squares) for _ in range(n_parts)]
     shifted: list[Shifted] = []
     start = 0
     for arrays in together(*blocks):
-        shifted = shifted or [Shifted(first_row(array)) for array in arrays]
+        if not shifted:
+            wide = wide or _any_wide(blocks, arrays)
+            shifted = [Shifted(array, wide) for array in arrays]
         stop = start + arrays[0].shape[0]
         if part_of is None:
             sums[0].add([take(array) for take, array in zip(shifted, arrays, strict=True)])
@@ -180,6 +186,8 @@ def _take(
                     chosen = [_rows(array, rows) for array in arrays]
                     sums[part].add([take(a) for take, a in zip(shifted, chosen, strict=True)])
         start = stop
+    if not wide and not all(part.finite for part in sums):  # a later block is of another scale
+        return _take(sides, products, squares, n_parts, part_of, wide=True)
     return [part.finish([take.shift for take in shifted]) for part in sums]
 
 
@@ -189,27 +197,46 @@ def _rows(x: Array, rows: np.ndarray[Any, Any]) -> Array:
     return array_namespace(x).take(x, asarray_like(rows, x), axis=0)
 
 
-class Shifted:
-    """Subtracts a row from blocks, into one buffer: fresh memory for each would cost more."""
+def _any_wide(blocks: Sequence[Blocks], arrays: Sequence[Array]) -> bool:
+    """Whether one of the sides asks for float64, so that all get it."""
+    return any(needs_float64(x, block) for x, block in zip(blocks, arrays, strict=True))
 
-    def __init__(self, shift: Array) -> None:
-        self.shift = shift
+
+def needs_float64(x: Blocks, block: Array) -> bool:
+    """Whether products are taken in float64.
+
+    So they are in small data, where it is free, and at scales that float32 cannot square.
+    """
+    xp = array_namespace(block)
+    if block.dtype == xp.float64 or x.n * x.width < SMALL:
+        return True
+    largest = float(xp.max(xp.abs(block)))
+    return not SCALES[0] < largest < SCALES[1]
+
+
+class Shifted:
+    """Subtracts a row near the mean from blocks, and widens them where asked.
+
+    Into one buffer, where numpy allows: fresh memory for each block would cost more.
+    """
+
+    def __init__(self, block: Array, wide: bool) -> None:
+        xp = array_namespace(block)
+        head = float64(block[: min(HEAD, block.shape[0]), :])
+        # from the first row: a constant unit becomes exactly 0
+        first = head[:1, :]
+        shift = (first + xp.mean(head - first, axis=0, keepdims=True))[0, :]
+        self.dtype = xp.float64 if wide else block.dtype
+        self.shift = xp.astype(shift, self.dtype)
         self.buffer: np.ndarray[Any, Any] | None = None
 
     def __call__(self, x: Array) -> Array:
         """``x - shift``, which holds until the next call."""
         if not isinstance(x, np.ndarray):
-            return x - self.shift
+            return array_namespace(x).astype(x, self.dtype) - self.shift
         if self.buffer is None or len(self.buffer) < len(x):
-            self.buffer = np.empty(x.shape, x.dtype)
+            self.buffer = np.empty(x.shape, self.dtype)
         return np.subtract(x, self.shift, out=self.buffer[: len(x)])
-
-
-def product(a: Array, b: Array) -> Array:
-    """``a.T @ b``; a product with itself is the same object, which numpy takes at half the cost."""
-    if a.dtype != b.dtype:
-        a, b = float64(a), float64(b)
-    return a.T @ b
 
 
 @dataclass
@@ -231,9 +258,16 @@ class _Sums:
         for name, x in block.items():
             _increase(self.sums, name, column_sums(x))
         for a, b in self.pairs:
-            _increase(self.products, (a, b), product(block[a], block[b]))
+            # numpy takes the product of an array with itself at half the cost
+            _increase(self.products, (a, b), block[a].T @ block[b])
         for name in self.squared:
             _increase(self.squares, name, column_sums(block[name], squared=True))
+
+    @property
+    def finite(self) -> bool:
+        """Whether nothing has overflowed."""
+        totals = [*self.sums.values(), *self.products.values(), *self.squares.values()]
+        return all(bool(array_namespace(t).isfinite(array_namespace(t).sum(t))) for t in totals)
 
     def finish(self, shifts: Sequence[Array]) -> Moments:
         """Sums about the shifts become centred ones."""
@@ -259,13 +293,19 @@ def _increase(sums: dict[Any, Array], key: Any, value: Array) -> None:
 
 
 def column_sums(x: Array, *, squared: bool = False) -> Array:
-    """Sum over rows of each column (or of its squares), in float64."""
+    """Sum over rows of each column (or of its squares), in float64.
+
+    Float32 is summed over HEAD rows at most before it is widened.
+    """
     xp = array_namespace(x)
-    if isinstance(x, np.ndarray):
-        if squared:
-            return np.einsum("ij,ij->j", x, x, dtype=np.float64)
-        return x.sum(axis=0, dtype=np.float64)
-    return xp.sum(x * x if squared else x, axis=0, dtype=xp.float64)
+    if not isinstance(x, np.ndarray):
+        return xp.sum(x * x if squared else x, axis=0, dtype=xp.float64)
+    whole = len(x) // HEAD * HEAD
+    total = np.zeros(x.shape[1])
+    for rows in (x[:whole].reshape(-1, HEAD, x.shape[1]), x[None, whole:]):
+        terms = "kij,kij->kj" if squared else "kij->kj"
+        total += np.einsum(terms, *([rows] * (1 + squared))).sum(axis=0, dtype=np.float64)
+    return total
 
 
 def _outer(a: Array, b: Array) -> Array:
