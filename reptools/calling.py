@@ -13,13 +13,21 @@ import numpy as np
 import xarray as xr
 
 from reptools import labels, rdms
-from reptools.errors import DimensionError, FeatureError, ParameterError, naming, some, warn
+from reptools.errors import (
+    DataError,
+    DimensionError,
+    FeatureError,
+    ParameterError,
+    naming,
+    some,
+    warn,
+)
 from reptools.features import as_features, several
 from reptools.labels import STIMULUS, UNIT, Index, Side
 from reptools.parameters import bind
 from reptools.record import INPUTS, ON_RDMS, Context, Metric, Score
 from reptools.results import Stack, finish, joined, outer_coords
-from reptools.slabs import Slabs, placing
+from reptools.slabs import Slabs, between, placing
 from reptools.statistics.design import Feature
 from reptools.statistics.folds import Sampling
 
@@ -171,20 +179,25 @@ def grid(
     stack = Stack(record, joined(outer, _own_sizes(record, features)))
     if UNIT in stack.own:
         stack.own[UNIT] = next(iter(ys.values())).n_units
+    names_x, names_y = list(xs.values()), list(ys.values())
     mirror = same and record.symmetric and set(shared) == set(x_outer)
     for index in labels.positions({dim: x_outer[dim] for dim in shared}):
         # everything of one shared position (a step) is prepared, scored and released together
         sx = _summaries(record, xs, x_outer, index, slabs, bound, context)
         sy = sx if same else _summaries(record, ys, y_outer, index, slabs, bound, context)
         if record.many is not None and len(sx) * len(sy) > 1:
-            _put_many(record, stack, sx, sy, bound)
-            continue
+            try:
+                _put_many(record, stack, sx, sy, bound)
+                continue
+            except DataError:  # pair by pair, to say which
+                pass
         for (i, at_x), one in sx.items():
             for (j, at_y), other in sy.items():
                 if one is None or other is None or (mirror and j < i):
                     continue
                 at = _both(at_x, at_y)
-                score = record.score(one, other, *chosen, bound=bound, context=context)
+                with between(names_x[i], at_x, names_y[j], at_y):
+                    score = record.score(one, other, *chosen, bound=bound, context=context)
                 stack.put((("x", i), ("y", j), *at), score, rows)
                 if mirror and i != j:
                     stack.put((("x", j), ("y", i), *at), score, rows)

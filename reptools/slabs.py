@@ -161,6 +161,17 @@ def placing(side: Any, index: Index) -> Iterator[None]:
         raise type(error)(f"{_where(side, index)}: {error}") from None
 
 
+@contextmanager
+def between(x: Any, at_x: Index, y: Any, at_y: Index) -> Iterator[None]:
+    """Say which pair of a grid a kernel refuses; of a single pair it says which side."""
+    try:
+        yield
+    except (DataError, StimulusError) as error:
+        if (x.name, y.name) in (("x", "y"), ("a", "b")) and not at_x and not at_y:
+            raise
+        raise type(error)(f"{_where(x, at_x)} against {_where(y, at_y)}: {error}") from None
+
+
 def _where(side: Any, index: Index) -> str:
     return f"{side.name} at {place(side, index)}" if index else str(side.name)
 

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from reptools.comparing import compare
 from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
-from reptools.metrics.alignment import cka, gram_side
+from reptools.metrics.alignment import cka, cka_side
 from reptools.registry import metrics
-from reptools.statistics import gram
+from reptools.statistics import gram, hsic
+from reptools.statistics.blocks import Blocks
+from reptools.statistics.folds import hash_rank
+from reptools.statistics.moments import SMALL
 from tests.conftest import labelled
 from tests.shared_data import shared
 
@@ -52,7 +56,7 @@ def related(rng: np.random.Generator, shape: tuple[int, int], scale: float = 1.0
 
 def bare_cka(x: Any, y: Any, **options: Any) -> float:
     """The kernels alone, without the labelled edge."""
-    return metrics()["cka"].kernel(gram_side(x, **options), gram_side(y, **options))
+    return metrics()["cka"].kernel(cka_side(x, **options), cka_side(y, **options))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -66,22 +70,152 @@ def test_against_the_definition(
     assert float(cka(y, x, estimator=estimator)) == pytest.approx(expected, rel=1e-11)
 
 
-@pytest.mark.parametrize("debiased", [True, False])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(("x_shape", "y_shape"), SHAPE_PAIRS)
-def test_all_forms_of_the_product_agree(
-    rng: np.random.Generator, debiased: bool, x_shape: Any, y_shape: Any
+def test_both_forms_of_the_product_agree(
+    rng: np.random.Generator, dtype: type, x_shape: Any, y_shape: Any
 ) -> None:
-    x, y = gram.centred(related(rng, x_shape)), gram.centred(related(rng, y_shape))
-    k, ll = ((gram.u_centred(v @ v.T) if debiased else v @ v.T) for v in (x, y))
+    x, y = (related(rng, shape).astype(dtype) + 3 for shape in (x_shape, y_shape))
     n = len(x)
-    expected = n * (n - 3) * song(x, y) if debiased else hsic0(x, y)
-    for value in (
-        gram.product_of_grams(k, ll),
-        gram.product_mixed(k, y),
-        gram.product_mixed(ll, x),
-        gram.product_of_features(x, y, debiased=debiased),
+    blocks = Blocks(n, x.shape[1], x.dtype, lambda rows: x[rows], [0, 7, 8, n])
+    of_x, of_y, both = hsic.by_units(blocks, y)
+    plain, corrected = hsic.by_stimuli([hsic.centred_side(side) for side in (x, y)])
+    x, y = x.astype(np.float64) - 3, y.astype(np.float64) - 3
+    for found, table, expected in (
+        ([of_x.plain, of_y.plain, both.plain], plain, hsic0),
+        ([of_x.debiased, of_y.debiased, both.debiased], corrected, song),
     ):
-        assert value == pytest.approx(expected, rel=1e-11)
+        (xx, xy), (_, yy) = table
+        expected_cosine = expected(x, y) / np.sqrt(expected(x, x) * expected(y, y))
+        assert xy / np.sqrt(xx * yy) == pytest.approx(expected_cosine, abs=1e-11)
+        assert found[2] / np.sqrt(found[0] * found[1]) == pytest.approx(expected_cosine, abs=1e-11)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("shapes", [((3000, 100), (3000, 90)), ((600, 500), (600, 600))])
+def test_large_float32_against_float64(
+    rng: np.random.Generator, estimator: str, shapes: Any
+) -> None:
+    """Beyond the size from which products are taken in float32, by units and by tiles."""
+    x, y = ((related(rng, shape) + 1000).astype(np.float32) for shape in shapes)
+    assert min(x.size, y.size) > SMALL
+    exact = float(cka(x.astype(np.float64), y.astype(np.float64), estimator=estimator))
+    assert float(cka(x, y, estimator=estimator)) == pytest.approx(exact, abs=2e-6)
+
+
+def test_float32_that_debiasing_would_cancel_is_taken_in_float64(rng: np.random.Generator) -> None:
+    """Wide noise: the debiased self-product is 1 % of the biased one."""
+    x, y = (rng.normal(size=(60, 10_000)).astype(np.float32) for _ in range(2))
+    exact = float(cka(x.astype(np.float64), y.astype(np.float64)))
+    assert float(cka(x, y)) == pytest.approx(exact, abs=1e-7)
+
+
+def rbf_by_definition(x: np.ndarray, y: np.ndarray, bandwidth: float, estimator: str) -> float:
+    grams = []
+    for side in (x, y):
+        distance = np.sqrt(((side[:, None] - side[None]) ** 2).sum(-1))
+        sigma = bandwidth * np.median(distance[np.triu_indices(len(side), 1)])
+        grams.append(np.exp(-(distance**2) / (2 * sigma**2)))
+    return gram_cka(*grams, estimator)
+
+
+def gram_cka(k: np.ndarray, ll: np.ndarray, estimator: str) -> float:
+    """CKA of any two Grams by explicit centring."""
+    n = len(k)
+    if estimator == "biased":
+        h = np.eye(n) - 1 / n
+        k, ll = h @ k @ h, h @ ll @ h
+    else:
+        k, ll = gram.u_centred(k), gram.u_centred(ll)
+    return float((k * ll).sum() / np.sqrt((k**2).sum() * (ll**2).sum()))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("bandwidth", [0.4, 1.0])
+def test_rbf_against_its_definition(
+    rng: np.random.Generator, estimator: str, bandwidth: float
+) -> None:
+    x, y = related(rng, (20, 5)), related(rng, (20, 30), 1e3)
+    expected = rbf_by_definition(x, y, bandwidth, estimator)
+    found = cka(x, y, kernel="rbf", bandwidth=bandwidth, estimator=estimator)
+    assert float(found) == pytest.approx(expected, rel=1e-10)
+    for changed in (x * 1e-150, x * 1e150, x + 5):
+        assert float(
+            cka(changed, y, kernel="rbf", bandwidth=bandwidth, estimator=estimator)
+        ) == pytest.approx(expected, rel=1e-9)
+    single = (x + 1000).astype(np.float32)
+    exact = rbf_by_definition(single.astype(np.float64), y, bandwidth, estimator)
+    found = cka(single, y, kernel="rbf", bandwidth=bandwidth, estimator=estimator)
+    assert float(found) == pytest.approx(exact, abs=1e-9)
+
+
+def test_a_wide_rbf_kernel_is_nearly_linear(rng: np.random.Generator) -> None:
+    x, y = related(rng, (30, 5)), related(rng, (30, 8))
+    wide = float(cka(x, y, kernel="rbf", bandwidth=1e3))
+    assert wide == pytest.approx(float(cka(x, y)), abs=1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_minibatches_sum_before_they_divide(
+    x: xr.DataArray, y: xr.DataArray, rng: np.random.Generator, kernel: str
+) -> None:
+    """Nguyen et al. 2020, eq. 3, on batches found from the labels; 24 = 3 x 7, 3 left out."""
+    order = np.argsort(hash_rank(x.stimulus.values, 5))
+    sums = np.zeros(3)
+    batches = [order[start : start + 7] for start in (0, 7, 14)]
+    sides = [[side.values[rows] for rows in batches] for side in (x, y)]
+    if kernel == "linear":
+        grams = [[part @ part.T for part in side] for side in sides]
+    else:
+        grams = [gram.rbf(side, 1.0) for side in sides]
+    for k, ll in zip(*(map(gram.u_centred, side) for side in grams), strict=True):
+        sums += [(k * ll).sum(), (k * k).sum(), (ll * ll).sum()]
+    expected = sums[0] / np.sqrt(sums[1] * sums[2])
+    options = {"kernel": kernel, "batch": 7, "batch_seed": 5}
+    assert float(cka(x, y, **options)) == pytest.approx(expected, rel=1e-10)
+    shuffled = x.isel(stimulus=rng.permutation(24))
+    assert float(cka(shuffled, y, **options)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_one_batch_of_all_stimuli_is_the_whole(x: xr.DataArray, y: xr.DataArray) -> None:
+    for estimator in ESTIMATORS:
+        whole = float(cka(x, y, estimator=estimator))
+        assert float(cka(x, y, batch=24, estimator=estimator)) == pytest.approx(whole, rel=1e-10)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("shape", [(40, 6), (40, 300)])
+def test_a_grid_is_its_pairs(rng: np.random.Generator, estimator: str, shape: Any) -> None:
+    """Tiles of all Grams at once, or pair by pair: the grid decides by the work."""
+    layers = {f"l{i}": related(rng, (shape[0], shape[1] + i)) for i in range(4)}
+    square = compare(layers, metric="cka", estimator=estimator)
+    first = {name: layers[name] for name in ("l0", "l1")}
+    for table in (square, compare(first, layers, metric="cka", estimator=estimator)):
+        for one in table.x.values:
+            for other in table.y.values:
+                expected = by_definition(layers[one], layers[other], estimator)
+                assert float(table.sel(x=one, y=other)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_layer_without_structure_is_named_in_a_grid(rng: np.random.Generator) -> None:
+    layers = {"good": rng.normal(size=(24, 5)), "simplex": np.eye(24)}
+    with pytest.raises(DataError, match=r"xs\['simplex'\].*: y: its debiased self-HSIC"):
+        compare(layers, metric="cka")
+
+
+def test_blocks_refuse_what_needs_the_whole(x: xr.DataArray, y: xr.DataArray) -> None:
+    lazy = x.chunk(stimulus=10)
+    assert float(cka(lazy, y)) == pytest.approx(float(cka(x, y)), abs=1e-12)
+    with pytest.raises(ParameterError, match=r"cka: kernel='rbf' with batch=None needs"):
+        cka(lazy, y, kernel="rbf")
+    with pytest.raises(ParameterError, match=r"kernel='linear' with batch=8 needs .*load"):
+        cka(lazy, y, batch=8)
+
+
+def test_half_of_all_patterns_equal_have_no_bandwidth(rng: np.random.Generator) -> None:
+    x = np.repeat(rng.normal(size=(2, 4)), [20, 4], axis=0)
+    with pytest.raises(DataError, match="cka: x: half of its pairs of patterns or more are equal"):
+        cka(x, rng.normal(size=(24, 4)), kernel="rbf")
 
 
 def test_biased_cka_is_the_whitened_cosine_of_squared_distances(rng: np.random.Generator) -> None:
@@ -226,15 +360,23 @@ def test_equally_distant_patterns_have_no_debiased_score(rng: np.random.Generato
 
 def test_nothing_left_after_preparation() -> None:
     x = np.outer([1.0, 2.0, 4.0, 8.0], [1.0, 2.0, 2.0])  # one direction: equal after unit_norm
-    with pytest.warns(DeadUnitWarning, match="3 of 3 units .* after prepare='unit_norm'; the score"):
+    with pytest.warns(
+        DeadUnitWarning, match="3 of 3 units .* after prepare='unit_norm'; the score"
+    ):
         assert np.isnan(cka(x, x, prepare="unit_norm"))
 
 
 def test_bad_input(x: xr.DataArray, y: xr.DataArray) -> None:
     with pytest.raises(ParameterError, match=r"cka: estimator must be .*, got 'unbiased'"):
         cka(x, y, estimator="unbiased")
-    with pytest.raises(ParameterError, match=r"cka: kernel must be linear, got 'rbf'"):
-        cka(x, y, kernel="rbf")
+    with pytest.raises(ParameterError, match=r"cka: kernel must be linear|rbf, got 'poly'"):
+        cka(x, y, kernel="poly")
+    with pytest.raises(ParameterError, match=r"cka: bandwidth must be .*, got 0"):
+        cka(x, y, kernel="rbf", bandwidth=0)
+    with pytest.raises(ParameterError, match=r"cka: batch must be .*at least 4.*, got 3"):
+        cka(x, y, batch=3)
+    with pytest.raises(ParameterError, match=r"cka: batch_seed must be .*, got 'a'"):
+        cka(x, y, batch=4, batch_seed="a")
     with pytest.raises(ParameterError, match="got 'pca'"):
         cka(x, y, prepare="pca")
     with pytest.raises(StimulusError, match=r"x: debiased linear CKA needs at least 4 .* got 3"):

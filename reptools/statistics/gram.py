@@ -1,12 +1,18 @@
-"""Centring, and inner products of centred Grams (stimulus x stimulus) in their cheapest form.
+"""Grams (stimulus x stimulus): centring, kernels, and the inner product of two.
 
-With K = XX' and L = YY' of centred X and Y, <K, L> = |X'Y|^2. The unbiased estimator replaces K
-by its U-centred form K~, which ignores the diagonal; it is a projection, so <K~, L~> = <K~, L>.
+Products of linear Grams that need no such matrix are in ``hsic``.
 """
 
 from __future__ import annotations
 
-from reptools.arrays import Array, array_namespace, device, float64
+from collections.abc import Sequence
+
+import numpy as np
+
+from reptools.arrays import Array, array_namespace, device, float64, to_host
+from reptools.errors import DataError
+
+ROUNDING = 1e-13  # share of their squared norms below which two patterns are equal
 
 
 def centred(x: Array, /) -> Array:
@@ -39,32 +45,59 @@ def u_centred(gram: Array, /) -> Array:
     return xp.where(diagonal, zero, off - rows[:, None] - rows[None, :] + grand)
 
 
-def product_of_features(x: Array, y: Array, /, *, debiased: bool) -> float:
-    """<K, L> or <K~, L~> of centred ``x`` and ``y`` without a stimulus x stimulus matrix.
-
-    References
-    ----------
-    Song et al. (2007), Supervised feature selection via dependence estimation, eq. 5, times
-    n(n-3), with the sums over the diagonal written out by the squared row norms d:
-    |X'Y|^2 - d_x.d_y + (sum d_x)(sum d_y)/((n-1)(n-2)) - 2 d_x.d_y/(n-2).
-    """
-    xp = array_namespace(x, y)
-    plain = float(xp.sum((x.T @ y) ** 2))
-    if not debiased:
-        return plain
-    n = x.shape[0]
-    dx, dy = xp.sum(x**2, axis=1), xp.sum(y**2, axis=1)
-    both, sums = float(xp.sum(dx * dy)), float(xp.sum(dx)) * float(xp.sum(dy))
-    return float(plain - both + sums / ((n - 1) * (n - 2)) - 2 * both / (n - 2))
-
-
 def product_of_grams(k: Array, second: Array, /) -> float:
     """<K, L> of two centred Grams; both U-centred for the unbiased one."""
     xp = array_namespace(k, second)
     return float(xp.sum(k * second))
 
 
-def product_mixed(k: Array, y: Array, /) -> float:
-    """<K, YY'> of a centred (or U-centred) Gram and centred ``y``, without forming YY'."""
-    xp = array_namespace(k, y)
-    return float(xp.sum((k @ y) * y))
+def double_centred(gram: Array, /) -> Array:
+    """HKH: rows and columns that sum to zero."""
+    xp = array_namespace(gram)
+    rows = xp.mean(gram, axis=1)
+    return gram - rows[:, None] - rows[None, :] + xp.mean(rows)
+
+
+def linear(batches: Sequence[Array], /) -> list[Array]:
+    """Inner products of the centred patterns within each batch of stimuli, on one scale."""
+    return [x @ x.T for x in _scaled(batches)]
+
+
+def _scaled(batches: Sequence[Array]) -> list[Array]:
+    """Batches, centred each, in units of the largest value: products would overflow at 1e77."""
+    xp = array_namespace(batches[0])
+    patterns = [centred(x) for x in batches]
+    largest = max(float(xp.max(xp.abs(x))) for x in patterns)
+    return [x / largest for x in patterns] if largest > 0 else patterns
+
+
+def rbf(batches: Sequence[Array], bandwidth: float, /) -> list[Array]:
+    """exp(-d^2 / (2 s^2)) of the Euclidean distances d within each batch of stimuli.
+
+    s is ``bandwidth`` times the median distance of all pairs of all batches.
+
+    Raises
+    ------
+    DataError
+        The median distance is 0.
+    """
+    xp = array_namespace(batches[0])
+    squared = [_squared_distances(x) for x in _scaled(batches)]
+    upper = [to_host(square)[np.triu_indices(square.shape[0], k=1)] for square in squared]
+    median = float(np.median(np.sqrt(np.concatenate(upper))))
+    if median == 0:
+        raise DataError(
+            "half of its pairs of patterns or more are equal, so the median distance, which sets "
+            "the bandwidth, is 0. Use kernel='linear', or leave repeated patterns out."
+        )
+    scale = 2 * (bandwidth * median) ** 2
+    return [xp.exp(-square / scale) for square in squared]
+
+
+def _squared_distances(x: Array) -> Array:
+    """Of one batch that is centred; what rounding leaves between equal patterns is 0."""
+    xp = array_namespace(x)
+    norms = xp.sum(x**2, axis=1)
+    sums = norms[:, None] + norms[None, :]
+    square = sums - 2 * (x @ x.T)
+    return xp.where(square > ROUNDING * sums, square, xp.zeros_like(square))

@@ -1,0 +1,250 @@
+"""Inner products of centred linear Grams, <K, L> with K = XX' and L = YY', in the cheaper form.
+
+Biased: <K, L> = |X'Y|^2 of centred X and Y. Debiased: the U-centred inner product, which ignores
+the diagonals. With d the squared row norms of a centred side,
+
+    <K~, L~> = |X'Y|^2 - d_x.d_y + (sum d_x)(sum d_y)/((n-1)(n-2)) - 2 d_x.d_y/(n-2),
+
+so neither form needs a stimulus x stimulus matrix: not by units (one pass over the stimuli), and
+not by stimuli, where Grams are made a tile at a time, all sides together.
+
+References
+----------
+Song et al. (2007), Supervised feature selection via dependence estimation, eq. 5, times n(n-3),
+with the sums over the diagonals written out by d.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from reptools.arrays import Array, array_namespace, device, float64, to_host
+from reptools.statistics.blocks import Rows, as_blocks, together
+from reptools.statistics.moments import Shifted, column_sums, needs_float64
+
+TILE = 512  # stimuli of a tile: two of 1,000 units and their Gram stay in cache
+PIECE = 2**14  # products that float32 may sum before they are widened
+
+
+@dataclass(frozen=True)
+class Product:
+    """<K, L> of two sides, plain and debiased (NaN below four stimuli)."""
+
+    plain: float
+    debiased: float
+
+    def of(self, estimator: str) -> float:
+        """The product that an estimator takes."""
+        return self.debiased if estimator == "debiased" else self.plain
+
+
+def debiased(plain: float, n: int, norms: float, sum_x: float, sum_y: float) -> float:
+    """The debiased product from the plain one, d_x.d_y, sum d_x and sum d_y."""
+    if n < 4:
+        return float("nan")
+    return plain - norms + sum_x * sum_y / ((n - 1) * (n - 2)) - 2 * norms / (n - 2)
+
+
+# --- by units: one pass over the stimuli --------------------------------------------------------
+
+
+def by_units(
+    x: Rows, y: Rows, *, wide: bool = False, with_self: tuple[bool, bool] = (True, True)
+) -> tuple[Product | None, Product | None, Product]:
+    """Products (x, x), (y, y) and (x, y); those of a side with itself only where asked.
+
+    Products are those of x / s_x and y / s_y, with s the root mean square norm of a pattern.
+    """
+    sides = as_blocks(x), as_blocks(y)
+    sums: _Sums | None = None
+    for blocks in together(*sides):
+        if sums is None:
+            need = zip(sides, blocks, strict=True)
+            wide = wide or any(needs_float64(side, block) for side, block in need)
+            shifted = [Shifted(block, wide, rescale=True) for block in blocks]
+            sums = _Sums(shifted, with_self)
+        sums.add(blocks)
+    assert sums is not None
+    if not wide and not sums.finite:  # a later block is of another scale
+        return by_units(x, y, wide=True, with_self=with_self)
+    return sums.finish()
+
+
+@dataclass
+class _Sums:
+    """Sums over stimuli about a shift near the mean, from which those about the mean follow."""
+
+    shifted: Sequence[Shifted]
+    with_self: tuple[bool, bool]
+    n: int = 0
+    sums: dict[Any, Any] = field(default_factory=dict)
+
+    def add(self, blocks: tuple[Array, ...]) -> None:
+        """Add one block of both sides."""
+        z = [shift(block) for shift, block in zip(self.shifted, blocks, strict=True)]
+        if z[0].dtype != z[1].dtype:
+            z = [float64(side) for side in z]
+        self.n += z[0].shape[0]
+        norms = [row_norms(side) for side in z]
+        for i in (0, 1):
+            self._add(("sum", i), column_sums(z[i]))
+            self._add(("norm", i), float(_total(norms[i])))
+            for j in (0, 1):
+                if i != j or self.with_self[i]:
+                    narrow = array_namespace(z[j]).astype(norms[i], z[j].dtype)
+                    self._add(("norm sum", i, j), narrow @ z[j])
+            for j in range(i, 2):
+                if i != j or self.with_self[i]:
+                    self._add(("product", i, j), z[i].T @ z[j])
+                    self._add(("norms", i, j), float(norms[i] @ norms[j]))
+
+    def _add(self, key: Any, value: Any) -> None:
+        if key in self.sums:
+            self.sums[key] += value
+        else:
+            self.sums[key] = value if isinstance(value, float) else _widened(value)
+
+    @property
+    def finite(self) -> bool:
+        """Whether nothing has overflowed."""
+        totals = self.sums.values()
+        return all(np.isfinite(t if isinstance(t, float) else float(_total(t))) for t in totals)
+
+    def finish(self) -> tuple[Product | None, Product | None, Product]:
+        """The three products about the means."""
+        of_x = self._product(0, 0) if self.with_self[0] else None
+        of_y = self._product(1, 1) if self.with_self[1] else None
+        return of_x, of_y, self._product(0, 1)
+
+    def _product(self, i: int, j: int) -> Product:
+        n, s = self.n, self.sums
+        u, v = s["sum", i] / n, s["sum", j] / n  # the means, counted from the shifts
+        uu, vv = float(u @ u), float(v @ v)
+        sum_x, sum_y = s["norm", i] - n * uu, s["norm", j] - n * vv
+        cross = s["product", i, j]
+        # d = e - 2 z.u + |u|^2 with e the norms and z the patterns about the shift
+        norms = (
+            s["norms", i, j]
+            - 2 * float(s["norm sum", i, j] @ v)
+            - 2 * float(s["norm sum", j, i] @ u)
+            + vv * s["norm", i]
+            + uu * s["norm", j]
+            + 4 * float(u @ (cross @ v))
+            - 3 * n * uu * vv
+        )
+        scale = sum_x * sum_y / n**2
+        if scale <= 0:  # a side without variance
+            return Product(0.0, 0.0)
+        centred = cross - n * (u[:, None] * v[None, :])
+        plain = square_sum(centred) / scale
+        return Product(plain, debiased(plain, n, norms / scale, n, n))
+
+
+def row_norms(x: Array) -> Array:
+    """Squared norm of each row, in float64."""
+    if isinstance(x, np.ndarray):
+        return np.einsum("ij,ij->i", x, x).astype(np.float64)
+    xp = array_namespace(x)
+    return xp.sum(x * x, axis=1, dtype=xp.float64)
+
+
+def square_sum(x: Array) -> float:
+    """Sum of squares of all values of a float64 array."""
+    if isinstance(x, np.ndarray):
+        flat = x.ravel()
+        return float(flat @ flat)
+    return float(array_namespace(x).sum(x * x))
+
+
+def _total(x: Array) -> Array:
+    return array_namespace(x).sum(x)
+
+
+def _widened(x: Array) -> Array:
+    xp = array_namespace(x)
+    return xp.astype(x, xp.float64)
+
+
+# --- by stimuli: tiles of the Grams of all sides ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Centred:
+    """A centred side with root mean square pattern norm 1, and its squared row norms."""
+
+    x: Array
+    norms: Array
+
+
+def centred_side(x: Array, *, wide: bool = False) -> Centred:
+    """Centre a side, in float32 where it is large, and scale its patterns to a mean square of 1."""
+    xp = array_namespace(x)
+    wide = wide or needs_float64(as_blocks(x), x)
+    centred = Shifted(x, wide, rescale=True)(x)
+    mean = column_sums(centred) / x.shape[0]
+    centred -= xp.astype(mean, centred.dtype)
+    norms = row_norms(centred)
+    mean_square = float(xp.sum(norms)) / x.shape[0]
+    if mean_square > 0:
+        centred *= mean_square**-0.5
+    return Centred(centred, norms / mean_square if mean_square > 0 else norms)
+
+
+def by_stimuli(sides: Sequence[Centred]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Plain and debiased products of all pairs of sides, each (side, side).
+
+    Tiles of all Grams are made side by side, and one product of these flattened tiles gives all
+    pairs at once: no Gram is ever whole. Diagonals go apart, so that debiasing cancels little.
+    """
+    n, m = sides[0].x.shape[0], len(sides)
+    off = np.zeros((m, m))
+    tile = TILE if m <= 64 else max(64, int((64 * TILE**2 / m) ** 0.5))
+    for first in range(0, n, tile):
+        rows = slice(first, min(first + tile, n))
+        for second in range(first, n, tile):
+            columns = slice(second, min(second + tile, n))
+            twice = 1 if first == second else 2
+            off += twice * _tile(sides, rows, columns)
+    xp = array_namespace(sides[0].norms)
+    d = xp.stack([side.norms for side in sides])
+    diagonal, sums = to_host(d @ d.T), to_host(xp.sum(d, axis=1))
+    plain = off + diagonal
+    if n < 4:
+        return plain, np.full_like(plain, np.nan)
+    corrected = off + np.outer(sums, sums) / ((n - 1) * (n - 2)) - 2 * diagonal / (n - 2)
+    return plain, corrected
+
+
+def _tile(sides: Sequence[Centred], rows: slice, columns: slice) -> np.ndarray[Any, Any]:
+    """Sums of products of all pairs of sides over one tile of their Grams, without diagonals."""
+    xp = array_namespace(sides[0].x)
+    size = (rows.stop - rows.start) * (columns.stop - columns.start)
+    # products of float32 and float64 sides meet in the wider
+    dtype = xp.result_type(*[side.x for side in sides])
+    if xp is np:
+        flat = np.empty((len(sides), size), dtype)
+        for side, out in zip(sides, flat, strict=True):
+            gram = out.reshape(rows.stop - rows.start, -1)
+            np.matmul(side.x[rows], side.x[columns].T, out=gram)
+            if rows == columns:
+                np.fill_diagonal(gram, 0)
+    else:
+        flat = xp.stack([xp.reshape(_gram(side.x, rows, columns), (-1,)) for side in sides])
+    total = np.zeros((len(sides), len(sides)))
+    for start in range(0, size, PIECE):
+        piece = flat[:, start : min(start + PIECE, size)]
+        total += to_host(piece @ piece.T)
+    return total
+
+
+def _gram(x: Array, rows: slice, columns: slice) -> Array:
+    xp = array_namespace(x)
+    gram = x[rows, :] @ x[columns, :].T
+    if rows != columns:
+        return gram
+    diagonal = xp.eye(gram.shape[0], dtype=xp.bool, device=device(x))
+    return xp.where(diagonal, xp.zeros_like(gram), gram)
