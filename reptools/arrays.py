@@ -37,4 +37,6 @@ def to_host(x: Any, /) -> np.ndarray[Any, Any]:
         x = x.detach().cpu()
         # numpy has no bfloat16; float32 holds every bfloat16 value exactly
         return np.asarray(x.float() if x.dtype == torch.bfloat16 else x)
+    if hasattr(x, "__array_namespace__") and not isinstance(x, (np.ndarray, np.generic)):
+        return np.from_dlpack(x)  # also from a device
     return np.asarray(x)

@@ -90,13 +90,12 @@ class _Sums:
             z = [float64(side) for side in z]
         self.n += z[0].shape[0]
         norms = [row_norms(side) for side in z]
+        xp = array_namespace(z[0])
+        rows = xp.stack([xp.ones_like(norms[0]), *norms])
         for i in (0, 1):
-            self._add(("sum", i), column_sums(z[i]))
             self._add(("norm", i), float(_total(norms[i])))
-            for j in (0, 1):
-                if i != j or self.with_self[i]:
-                    narrow = array_namespace(z[j]).astype(norms[i], z[j].dtype)
-                    self._add(("norm sum", i, j), narrow @ z[j])
+            # sums of a side, plain and weighted by the norms of each side, in one reading of it
+            self._add(("sums", i), xp.astype(rows, z[i].dtype) @ z[i])
             for j in range(i, 2):
                 if i != j or self.with_self[i]:
                     self._add(("product", i, j), z[i].T @ z[j])
@@ -122,15 +121,16 @@ class _Sums:
 
     def _product(self, i: int, j: int) -> Product:
         n, s = self.n, self.sums
-        u, v = s["sum", i] / n, s["sum", j] / n  # the means, counted from the shifts
+        of_i, of_j = s["sums", i], s["sums", j]
+        u, v = of_i[0, :] / n, of_j[0, :] / n  # the means, counted from the shifts
         uu, vv = float(u @ u), float(v @ v)
         sum_x, sum_y = s["norm", i] - n * uu, s["norm", j] - n * vv
         cross = s["product", i, j]
         # d = e - 2 z.u + |u|^2 with e the norms and z the patterns about the shift
         norms = (
             s["norms", i, j]
-            - 2 * float(s["norm sum", i, j] @ v)
-            - 2 * float(s["norm sum", j, i] @ u)
+            - 2 * float(of_j[1 + i, :] @ v)
+            - 2 * float(of_i[1 + j, :] @ u)
             + vv * s["norm", i]
             + uu * s["norm", j]
             + 4 * float(u @ (cross @ v))
@@ -174,29 +174,26 @@ def _widened(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Centred:
-    """A centred side with root mean square pattern norm 1, and its squared row norms."""
+    """A centred side and its squared row norms."""
 
     x: Array
     norms: Array
 
 
 def centred_side(x: Array, *, wide: bool = False) -> Centred:
-    """Centre a side, in float32 where it is large, and scale its patterns to a mean square of 1."""
+    """Centre a side, in float32 where it is large."""
     xp = array_namespace(x)
     wide = wide or needs_float64(as_blocks(x), x)
     centred = Shifted(x, wide, rescale=True)(x)
     mean = column_sums(centred) / x.shape[0]
     centred -= xp.astype(mean, centred.dtype)
-    norms = row_norms(centred)
-    mean_square = float(xp.sum(norms)) / x.shape[0]
-    if mean_square > 0:
-        centred *= mean_square**-0.5
-    return Centred(centred, norms / mean_square if mean_square > 0 else norms)
+    return Centred(centred, row_norms(centred))
 
 
 def by_stimuli(sides: Sequence[Centred]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Plain and debiased products of all pairs of sides, each (side, side).
 
+    Products are those of sides whose patterns have the root mean square norm 1.
     Tiles of all Grams are made side by side, and one product of these flattened tiles gives all
     pairs at once: no Gram is ever whole. Diagonals go apart, so that debiasing cancels little.
     """
@@ -211,12 +208,15 @@ def by_stimuli(sides: Sequence[Centred]) -> tuple[np.ndarray[Any, Any], np.ndarr
             off += twice * _tile(sides, rows, columns)
     xp = array_namespace(sides[0].norms)
     d = xp.stack([side.norms for side in sides])
-    diagonal, sums = to_host(d @ d.T), to_host(xp.sum(d, axis=1))
-    plain = off + diagonal
+    diagonal, squares = to_host(d @ d.T), to_host(xp.sum(d, axis=1)) / n
+    varies = squares > 0
+    squares = np.where(varies, squares, 1.0)
+    scale = np.outer(squares, squares)
+    plain = (off + diagonal) / scale
     if n < 4:
         return plain, np.full_like(plain, np.nan)
-    corrected = off + np.outer(sums, sums) / ((n - 1) * (n - 2)) - 2 * diagonal / (n - 2)
-    return plain, corrected
+    pairs = np.outer(varies, varies) * n**2 / ((n - 1) * (n - 2))
+    return plain, (off - 2 * diagonal / (n - 2)) / scale + pairs
 
 
 def _tile(sides: Sequence[Centred], rows: slice, columns: slice) -> np.ndarray[Any, Any]:

@@ -220,7 +220,7 @@ class Shifted:
     Into one buffer, where numpy allows: fresh memory for each block would cost more.
     """
 
-    def __init__(self, block: Array, wide: bool) -> None:
+    def __init__(self, block: Array, wide: bool, *, rescale: bool = False) -> None:
         xp = array_namespace(block)
         head = float64(block[: min(HEAD, block.shape[0]), :])
         # from the first row: a constant unit becomes exactly 0
@@ -228,15 +228,27 @@ class Shifted:
         shift = (first + xp.mean(head - first, axis=0, keepdims=True))[0, :]
         self.dtype = xp.float64 if wide else block.dtype
         self.shift = xp.astype(shift, self.dtype)
+        self.factor = _rescaling(block) if rescale else 1.0
         self.buffer: np.ndarray[Any, Any] | None = None
 
     def __call__(self, x: Array) -> Array:
-        """``x - shift``, which holds until the next call."""
+        """``(x - shift) * factor``, which holds until the next call."""
         if not isinstance(x, np.ndarray):
-            return array_namespace(x).astype(x, self.dtype) - self.shift
+            z = array_namespace(x).astype(x, self.dtype) - self.shift
+            return z if self.factor == 1 else z * self.factor
         if self.buffer is None or len(self.buffer) < len(x):
             self.buffer = np.empty(x.shape, self.dtype)
-        return np.subtract(x, self.shift, out=self.buffer[: len(x)])
+        z = np.subtract(x, self.shift, out=self.buffer[: len(x)])
+        return z if self.factor == 1 else np.multiply(z, self.factor, out=z)
+
+
+def _rescaling(block: Array) -> float:
+    """A power of two that brings values near 1 whose fourth powers would leave their range."""
+    xp = array_namespace(block)
+    largest = float(xp.max(xp.abs(block)))
+    limit = 1e4 if block.dtype == xp.float32 else 1e40
+    extreme = largest > 0 and not 1 / limit < largest < limit
+    return float(2.0 ** -np.round(np.log2(largest))) if extreme else 1.0
 
 
 @dataclass
