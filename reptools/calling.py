@@ -7,6 +7,7 @@ read inputs -> line up stimuli -> fix folds and seed -> bare slabs (checked, pre
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from reptools.errors import (
     warn,
 )
 from reptools.features import as_features, several
-from reptools.labels import STIMULUS, UNIT, Index, Side
+from reptools.labels import REPETITION, STIMULUS, UNIT, Index, Side, place
 from reptools.parameters import bind
 from reptools.record import INPUTS, ON_RDMS, Context, Metric, Score
 from reptools.results import Stack, finish, joined, outer_coords
@@ -60,6 +61,11 @@ def _read(record: Metric, x: Any, name: str) -> Side:
     side = labels.as_side(x, name)
     if record.repeats:
         side = labels.with_repetitions(side)
+    if record.repeats == "required" and (not side.leading or side.data.sizes[REPETITION] < 2):
+        raise DimensionError(
+            f"{name} has {side.data.sizes[REPETITION] if side.leading else 'no'} repetition. It "
+            "needs two or more of every stimulus, along a dimension 'repetition'."
+        )
     return labels.sort_by_label(side) if record.iterative else side
 
 
@@ -93,30 +99,32 @@ def _over_x(record: Metric, side: Side, target: Any, bound: Mapping[str, Any]) -
     features = None if target is None else as_features(target, side)
     context = make_context(record, side, bound)
     slabs = Slabs(record, bound, [side])
-    present = _present(record, features)
+    present = Present(record, features)
     stack = Stack(record, joined(side.outer, _own_sizes(record, features)))
     if UNIT in stack.own:
         stack.own[UNIT] = side.n_units
     for index in side.indices():
-        x = slabs.take(side, index)
+        rows, chosen = present.at(side, index)
+        x = slabs.take(side, index) if all(chosen) else None
         if x is None:
             continue
         with placing(side, index):
             summary = record.prepare_side(x, bound, context)
-            inputs = [summary] if features is None else [summary, [features[i] for i in present]]
-            score = record.score(*inputs, bound=bound, context=context)
-        stack.put(index, score, rows=None if features is None else present)
+            score = record.score(summary, *chosen, bound=bound, context=context)
+        stack.put(index, score, rows)
+    present.warn()
     slabs.warn()
     coords = {**outer_coords([side]), **_own_coords(record, stack, side, features)}
     attrs = {"n_units": side.n_units, "n_dead_units": slabs.most_dead(side.name)}
     result = finish(record, stack, coords, bound, context, [side], attrs)
-    return result if features is None or several(target) else result.isel(feature=0)
+    one = features is not None and not record.jointly and not several(target)
+    return result.isel(feature=0) if one else result
 
 
 def _own_sizes(record: Metric, features: list[Feature] | None) -> dict[str, int]:
     """Sizes of the dimension ``feature``; own dimensions are only checked for their names."""
     joined(dict.fromkeys(record.dims, 0), {} if features is None else {"feature": 0})
-    return {} if features is None else {"feature": len(features)}
+    return {} if features is None or record.jointly else {"feature": len(features)}
 
 
 def _own_coords(
@@ -124,7 +132,7 @@ def _own_coords(
 ) -> dict[Any, Any]:
     """Labels of features, units and stimuli, as far as the result has these dimensions."""
     coords: dict[Any, Any] = {}
-    if features is not None:
+    if features is not None and not record.jointly:
         coords["feature"] = [feature.name for feature in features]
     if UNIT in record.dims:
         coords |= side.unit_coords()
@@ -135,16 +143,44 @@ def _own_coords(
     return coords
 
 
-def _present(record: Metric, features: list[Feature] | None) -> list[int]:
-    """Features that vary; a constant one is named and its score is missing, never 0 or 1."""
-    if features is None:
-        return []
-    constant = [feature.name for feature in features if feature.constant]
-    if len(constant) == len(features):
-        raise FeatureError(f"constant over all stimuli: {some(constant)}. Pass one that varies.")
-    if constant:
-        warn(f"{record.name}: constant over all stimuli, score missing (NaN): {some(constant)}")
-    return [i for i, feature in enumerate(features) if not feature.constant]
+class Present:
+    """Which features vary at a position; constant ones are named once, their scores missing."""
+
+    def __init__(self, record: Metric, features: list[Feature] | None) -> None:
+        self.record = record
+        self.features = features
+        self.constant: dict[str, str] = {}  # feature to where, for the first place found
+        self.varied = False
+
+    def at(self, side: Any, index: Index) -> tuple[list[int] | None, list[list[Feature]]]:
+        """Numbers of the varying features, and a kernel's argument: none where it takes none."""
+        if self.features is None:
+            return None, []
+        here = [feature.at(index) for feature in self.features]
+        for feature in here:
+            if feature.constant:
+                self.constant.setdefault(feature.name, place(side, index) if index else "")
+        rows = [i for i, feature in enumerate(here) if not feature.constant]
+        self.varied = self.varied or bool(rows)
+        return None if self.record.jointly else rows, [[here[i] for i in rows]]
+
+    def warn(self) -> None:
+        """Name what was constant; an error where nothing varied anywhere."""
+        if not self.constant:
+            return
+        if not self.varied:
+            raise FeatureError(
+                f"constant over all stimuli: {some(self.constant)}. Pass one that varies."
+            )
+        where = [
+            name if not at or name in self.everywhere() else f"{name} at {at}"
+            for name, at in self.constant.items()
+        ]
+        warn(f"{self.record.name}: constant over all stimuli, score missing (NaN): {some(where)}")
+
+    def everywhere(self) -> list[str]:
+        """Features without outer dimensions: constant at one position is constant at all."""
+        return [feature.name for feature in self.features or [] if not feature.outer]
 
 
 # --- pairs of sides -----------------------------------------------------------------------------
@@ -172,9 +208,7 @@ def grid(
     context = make_context(record, first, bound)
     slabs = Slabs(record, bound, [*xs.values(), *ys.values()])
 
-    present = _present(record, features)
-    chosen = [] if features is None else [[features[i] for i in present]]
-    rows = None if features is None else present
+    present = Present(record, features)
     outer = joined({"x": len(xs), "y": len(ys)}, x_outer | y_outer)
     stack = Stack(record, joined(outer, _own_sizes(record, features)))
     if UNIT in stack.own:
@@ -196,11 +230,15 @@ def grid(
                 if one is None or other is None or (mirror and j < i):
                     continue
                 at = _both(at_x, at_y)
+                rows, chosen = present.at(names_x[i], at_x)
+                if not all(chosen):  # no feature varies here
+                    continue
                 with between(names_x[i], at_x, names_y[j], at_y):
                     score = record.score(one, other, *chosen, bound=bound, context=context)
                 stack.put((("x", i), ("y", j), *at), score, rows)
                 if mirror and i != j:
                     stack.put((("x", j), ("y", i), *at), score, rows)
+    present.warn()
     slabs.warn()
     sides = [*xs.values(), *([] if same else ys.values())]
     coords = {"x": list(xs), "y": list(ys), **outer_coords(sides)}
@@ -254,16 +292,18 @@ def _against_models(
     """Evaluate at every outer position of one RDM, against several models of it."""
     side = rdms.as_rdm_side(rdm, "rdm")
     named = {name: rdms.align_rdms(side, model) for name, model in rdms.as_models(models).items()}
-    context = make_context(record, side, bound)
+    context = replace(make_context(record, side, bound), models=tuple(named))
     slabs = Slabs(record, bound, [side])
     prepared = []
     for model in named.values():
+        distances = slabs.take(model, ())
         with placing(model, ()):
-            prepared.append(record.prepare_side(slabs.take(model, ()), bound, context))
+            prepared.append(record.prepare_side(distances, bound, context))
     stack = Stack(record, joined(side.outer, _own_sizes(record, None)))
     for index in labels.positions(side.outer):
+        distances = slabs.take(side, index)
         with placing(side, index):
-            one = record.prepare_side(slabs.take(side, index), bound, context)
+            one = record.prepare_side(distances, bound, context)
             stack.put(index, record.score(one, prepared, bound=bound, context=context))
     coords = dict(outer_coords([side]))
     if MODEL in record.dims:

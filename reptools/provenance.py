@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -35,12 +36,16 @@ def versions() -> dict[str, str]:
     """
     names = [*_CORE, *(name for name in _IF_IMPORTED if name in sys.modules)]
     found = {"python": platform.python_version(), "reptools": __version__}
-    for name in names:
-        try:
-            found[name] = version(_DISTRIBUTION.get(name, name))
-        except PackageNotFoundError:  # imported from a folder that is not installed
-            found[name] = "unknown"
-    return found
+    return found | {name: _version(name) for name in names}
+
+
+@cache
+def _version(name: str) -> str:
+    """Version of an installed package, looked up once: every result asks for several."""
+    try:
+        return version(_DISTRIBUTION.get(name, name))
+    except PackageNotFoundError:  # imported from a folder that is not installed
+        return "unknown"
 
 
 def now() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -59,6 +60,7 @@ class Context:
     stimulus: Labels
     sampling: Sampling
     coordinates: Callable[[str], Labels | None] = lambda name: None
+    models: tuple[str, ...] = ()  # names of the models, for the kind of that name
 
     @property
     def seed(self) -> int:
@@ -117,9 +119,11 @@ class Metric:
         take :class:`reptools.statistics.blocks.Blocks` as well, and never hold all stimuli.
     dims : tuple of str
         Own dimensions of the score, beside features and outer dimensions.
-    repeats : bool
+    jointly : bool
+        A feature metric that scores all features together, without the dimension ``feature``.
+    repeats : bool or "required"
         A dimension ``repetition`` goes to the kernel, as (repetition, stimulus, unit), instead of
-        being looped over.
+        being looped over; and whether there must be one.
     iterative : bool
         Rows are sorted by label before fitting, so that an iterative solver repeats exactly.
     cv : int, "split", None or NO_FOLDS
@@ -145,7 +149,8 @@ class Metric:
     proper: bool
     backends: tuple[str, ...]
     dims: tuple[str, ...]
-    repeats: bool
+    jointly: bool
+    repeats: bool | Literal["required"]
     iterative: bool
     cv: Any
     estimator: str
@@ -156,6 +161,11 @@ class Metric:
     def resamples(self) -> bool:
         """Whether the score is held out, so that cv=, groups= and seed= apply."""
         return bool(self.cv != NO_FOLDS)
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether features are among its inputs."""
+        return "features" in INPUTS[self.kind]
 
     @property
     def streams(self) -> bool:
@@ -181,9 +191,14 @@ def _chosen(
     function: Callable[..., Any], bound: Mapping[str, Any], context: Context | None
 ) -> dict[str, Any]:
     """The bound options that ``function`` takes, and the context if it asks for it."""
-    names = inspect.signature(function).parameters
+    names = _argument_names(function)
     chosen = {name: value for name, value in bound.items() if name in names}
     return chosen | ({"context": context} if "context" in names else {})
+
+
+@cache
+def _argument_names(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 def parameters_of(

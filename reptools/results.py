@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from reptools.arrays import to_host
-from reptools.errors import DataError, DimensionError, some
+from reptools.errors import DataError, DimensionError
 from reptools.labels import Index
 from reptools.provenance import versions
 from reptools.record import Context, Metric, Score
+
+FEATURE = "feature"
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """One score with its extras (the score itself is ``""``), and where it belongs.
+
+    ``outer`` is its outer position, ``along`` the places along ``feature`` and own dimensions.
+    """
+
+    outer: tuple[int, ...]
+    along: dict[str, np.ndarray[Any, Any]]
+    parts: dict[str, np.ndarray[Any, Any]]
 
 
 class Stack:
@@ -22,7 +37,8 @@ class Stack:
     Parameters
     ----------
     record : Metric
-        Says which dimensions a score has of its own; their sizes are those of the largest score.
+        Says which dimensions a score has of its own. Values along them are placed by label where
+        a score has labels; their sizes are those of all labels, or of the largest score.
     sizes : mapping of str to int
         Outer dimensions, then ``feature`` where the score has one value for each.
     """
@@ -31,81 +47,81 @@ class Stack:
         self.record = record
         self.sizes = dict(sizes)
         self.own = dict.fromkeys(record.dims, 0)
-        self.scores: list[tuple[tuple[Any, ...], dict[str, np.ndarray[Any, Any]]]] = []
-        self.coords: dict[str, np.ndarray[Any, Any]] = {}
+        self.placed: list[_Placed] = []
+        self.labels: dict[str, dict[Any, int]] = {}
         self.attrs: dict[str, Any] = {}
 
     def put(self, index: Index, score: Score, rows: list[int] | None = None) -> None:
         """Store one score at its outer position (and feature rows)."""
-        at: tuple[Any, ...] = tuple(dict(index)[dim] for dim in self.sizes if dim in dict(index))
-        value = self._numbers("its score", score.value)
-        leading = () if rows is None else (len(rows),)
-        if value.ndim != len(leading) + len(self.own) or value.shape[: len(leading)] != leading:
-            dims = ", ".join([*(["feature"] if leading else []), *self.own]) or "none"
+        where = dict(index)
+        value = _numbers("its score", score.value)
+        inner = [*([FEATURE] if rows is not None else []), *self.own]
+        if value.ndim != len(inner) or (rows is not None and value.shape[0] != len(rows)):
+            features = f" ({len(rows)} features)" if rows is not None else ""
             raise DimensionError(
-                f"its score has the shape {value.shape}, and its dimensions are {dims}"
-                f"{f' ({leading[0]} features)' if leading else ''}. Return one value for each."
+                f"its score has the shape {value.shape}, and its dimensions are "
+                f"{', '.join(inner) or 'none'}{features}. Return one value for each."
             )
-        for dim, size in zip(self.own, value.shape[len(leading) :], strict=True):
-            self.own[dim] = max(self.own[dim], size)
+        along: dict[str, np.ndarray[Any, Any]] = {} if rows is None else {FEATURE: np.array(rows)}
+        for dim, size in zip(self.own, value.shape[len(along) :], strict=True):
+            along[dim] = self._places(dim, size, score)
+            self.own[dim] = max(self.own[dim], 1 + int(along[dim].max(initial=-1)))
         parts = {"": value}
         for name, extra in score.extras.items():
-            part = self._numbers(f"its extra {name!r}", extra)
+            part = parts[name] = _numbers(f"its extra {name!r}", extra)
             if part.shape != value.shape[: part.ndim]:
                 raise DimensionError(
                     f"its extra {name!r} has the shape {part.shape} beside a score of the shape "
                     f"{value.shape}. Give it the leading dimensions of the score."
                 )
-            parts[name] = part
-        self.scores.append((at if rows is None else (*at, rows), parts))
-        self._label(score)
-
-    def _numbers(self, what: str, values: Any) -> np.ndarray[Any, Any]:
-        try:
-            return np.asarray(to_host(values), dtype=np.float64)
-        except (TypeError, ValueError):
-            raise DataError(
-                f"{what} is {values!r:.60} and no number. Return a number or an array."
-            ) from None
-
-    def _label(self, score: Score) -> None:
-        for dim, labels in score.coords.items():
-            values = np.asarray(labels)
-            known = self.coords.setdefault(dim, values)
-            if len(known) == len(values) and (known != values).any():
-                raise DimensionError(
-                    f"its labels along {dim!r} differ between positions: {some(known.tolist())} "
-                    f"and {some(values.tolist())}. Give every position the same."
-                )
-            if len(values) > len(known):
-                self.coords[dim] = values
+        outer = tuple(where[dim] for dim in self.sizes if dim != FEATURE)
+        self.placed.append(_Placed(outer, along, parts))
         self.attrs |= score.attrs
 
+    def _places(self, dim: str, size: int, score: Score) -> np.ndarray[Any, Any]:
+        """Places of a score's values along an own dimension."""
+        if dim not in score.coords:
+            return np.arange(size)
+        labels = np.asarray(score.coords[dim]).tolist()
+        if len(labels) != size:
+            raise DimensionError(
+                f"its score has {size} values along {dim!r} and {len(labels)} labels. "
+                "Return one label for each."
+            )
+        known = self.labels.setdefault(dim, {})
+        return np.array([known.setdefault(label, len(known)) for label in labels], dtype=np.intp)
+
     def collected(self, name: str = "") -> tuple[list[str], np.ndarray[Any, Any]]:
-        """Dimensions and values of the score (``""``) or of one extra, NaN where it is missing."""
-        ndims = {parts[name].ndim for _, parts in self.scores if name in parts}
-        own = list(self.own)
-        per_feature = "feature" in self.sizes
-        outer = list(self.sizes)
-        if ndims:
-            kept = min(ndims)
-            if per_feature and kept == 0:
-                outer.remove("feature")
-            own = own[: max(kept - per_feature, 0)]
-        dims = [*outer, *own]
+        """Dimensions and values of the score (``""``) or of one extra."""
+        having = [placed for placed in self.placed if name in placed.parts]
+        inner = [*([FEATURE] if FEATURE in self.sizes else []), *self.own]
+        if having:  # an extra may have the leading dimensions only
+            inner = inner[: having[0].parts[name].ndim]
+        dims = [*(dim for dim in self.sizes if dim != FEATURE), *inner]
         values = np.full([(self.sizes | self.own)[dim] for dim in dims], np.nan)
-        for at, parts in self.scores:
-            if name in parts:
-                part = parts[name]
-                where = at if "feature" in outer or not per_feature else at[:-1]
-                sizes = part.shape[part.ndim - len(own) :] if own else ()
-                values[(*where, *(slice(size) for size in sizes))] = part
+        for placed in having:
+            at = np.ix_(*(placed.along[dim] for dim in inner))
+            values[placed.outer + at] = placed.parts[name]
         return dims, values
+
+    @property
+    def coords(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Labels along own dimensions that scores have given."""
+        return {dim: np.asarray(list(known)) for dim, known in self.labels.items()}
 
     @property
     def extras(self) -> list[str]:
         """Names of all extras."""
-        return list(dict.fromkeys(name for _, parts in self.scores for name in parts if name))
+        return list(dict.fromkeys(name for placed in self.placed for name in placed.parts if name))
+
+
+def _numbers(what: str, values: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(to_host(values), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{what} is {values!r:.60} and no number. Return a number or an array."
+        ) from None
 
 
 def joined(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

@@ -195,8 +195,11 @@ def _computable(x: Array, backends: tuple[str, ...], where: str) -> Array:
 
 def _refuse_not_finite(x: Array, side: Any, index: Index, first: int) -> None:
     xp = array_namespace(x)
-    # NaN and infinity reach the extremes: two passes without a temporary array
-    if bool(xp.isfinite(xp.max(x))) and bool(xp.isfinite(xp.min(x))):
+    # NaN and infinity reach the sum, in one pass without a temporary array
+    with np.errstate(over="ignore", invalid="ignore"):
+        if bool(xp.isfinite(xp.sum(x))):
+            return
+    if bool(xp.all(xp.isfinite(x))):  # finite values whose sum is not
         return
     finite = to_host(xp.all(xp.isfinite(x), axis=-1))
     bad = first + np.flatnonzero(~np.all(finite.reshape((-1, x.shape[-2])), axis=0))
@@ -245,11 +248,10 @@ def _slab_bytes(side: Any) -> int:
 
 
 def _refuse_large(function: str, side: Any) -> None:
-    data = side.data
-    if not isinstance(data, xr.DataArray) or data.chunks is None:
-        return
     slab = _slab_bytes(side)
-    if slab > LOAD_LIMIT:
+    if slab <= LOAD_LIMIT:
+        return
+    if isinstance(side.data, xr.DataArray) and side.data.chunks is not None:
         raise DataError(
             f"{side.name} is a dask array with {slab / 2**30:.1f} GiB a slab, and {function} has "
             f"no streaming form for it (limit {LOAD_LIMIT // 2**30} GiB). Load it with .load() if "

@@ -11,11 +11,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import array_api_strict as strict
 import numpy as np
 import xarray as xr
 
 from reptools import slabs
-from reptools.calling import evaluate
+from reptools.arrays import to_host
+from reptools.calling import evaluate, make_context
+from reptools.features import as_features
+from reptools.labels import as_side
+from reptools.parameters import bind
 from reptools.record import ON_RDMS, Metric
 from reptools.registry import metrics
 
@@ -29,7 +34,7 @@ SEED = 20261124
 Args = tuple[Any, ...]
 
 
-def inputs(record: Metric, *, n: int = N) -> Args:
+def inputs(record: Metric, *, n: int = N, widths: tuple[int, int] = (P, Q)) -> Args:
     """Labelled inputs that share structure, so that scores are neither 0 nor 1.
 
     Each is a DataArray or a Dataset over stimuli: model RDMs are one DataArray over ``model``.
@@ -51,8 +56,11 @@ def inputs(record: Metric, *, n: int = N) -> Args:
             dims=("stimulus", "unit"),
             coords={"stimulus": stimulus},
         )
-        for width in (P, Q, P, P)
+        for width in (*widths, widths[0], widths[0])
     ]
+    if record.repeats == "required":
+        again = [x + rng.normal(size=x.shape) for x in arrays]
+        arrays = [xr.concat(pair, dim="repetition") for pair in zip(arrays, again, strict=True)]
     if record.kind == "pair":
         return arrays[0], arrays[1]
     if record.kind == "transfer":
@@ -85,7 +93,7 @@ def is_labelled(record: Metric) -> None:
     assert result.name == record.name
     for key in ("metric", "estimator", "params", "n_stimuli", "inputs", "versions"):
         assert key in result.attrs, f"{record.name} lacks the attribute {key}"
-    if record.kind in ("feature", "transfer"):
+    if record.takes_features and not record.jointly:
         assert result.feature.values.tolist() == ["easy", "hard", "shade"]
     assert set(record.dims) <= set(result.dims)
     if "model" in record.dims:
@@ -142,6 +150,28 @@ def is_symmetric_as_declared(record: Metric) -> None:
         assert not same, f"{record.name} is symmetric: declare it"
 
 
+def keeps_its_bounds_with_more_units_than_stimuli(record: Metric) -> None:
+    low, high = record.bounds
+    args = inputs(record, n=40, widths=(70, 50))
+    result = call(record, *args)
+    scored = result.values[~np.isnan(result.values)]
+    assert scored.size and ((scored >= low - 1e-12) & (scored <= high + 1e-12)).all()
+    order = np.random.default_rng(SEED + 1).permutation(40)
+    _same(call(record, _reordered(args[0], order), *args[1:]), result, rtol=1e-8, atol=1e-8)
+
+
+def keeps_its_digits_in_float32_at_a_mean_of_1000(record: Metric) -> None:
+    """Against the float64 result on the same float32 values."""
+    if record.kind in ON_RDMS:
+        return
+    single = [
+        (x + 1000).astype(np.float32) if isinstance(x, xr.DataArray) else x for x in inputs(record)
+    ]
+    double = [x.astype(np.float64) if isinstance(x, xr.DataArray) else x for x in single]
+    found, expected = call(record, *single).values, call(record, *double).values
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def is_a_metric_as_declared(record: Metric) -> None:
     """0 between equals, symmetric, and no detour is shorter, over sides of several widths."""
     if not record.proper:
@@ -191,7 +221,9 @@ def _noise(data: xr.DataArray) -> xr.DataArray:
 
 
 def torch_agrees(record: Metric) -> None:
-    if record.kind in ON_RDMS:
+    if record.repeats == "required":  # a tensor has no dimension of that name
+        assert "torch" not in record.backends
+    if record.kind in ON_RDMS or record.repeats == "required":
         return
     import torch
 
@@ -199,6 +231,27 @@ def torch_agrees(record: Metric) -> None:
     tensors = [torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in bare]
     on_torch, on_numpy = call(record, *tensors), call(record, *bare)
     np.testing.assert_allclose(on_torch.values, on_numpy.values, rtol=1e-6, atol=1e-9)
+
+
+def other_devices_agree(record: Metric) -> None:
+    """The kernels, on an array library that allows the standard only, off the default device."""
+    if "torch" not in record.backends or record.kind in ON_RDMS:
+        return
+    args = inputs(record)
+    side = as_side(args[0])
+    bound = bind(record.parameters, {})
+    context = make_context(record, side, bound)
+    rest = [as_features(args[-1], side)] if record.takes_features else []
+    bare = [x.values for x in args if isinstance(x, xr.DataArray)]
+    device = strict.Device("device1")
+    scores = []
+    for arrays in (bare, [strict.asarray(x, device=device) for x in bare]):
+        prepared = [record.prepare_side(x, bound, context) for x in arrays]
+        score = record.score(*prepared, *rest, bound=bound, context=context)
+        scores.append({"": score.value, **score.extras})
+    for name, value in scores[0].items():
+        found, expected = to_host(scores[1][name]), to_host(value)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
 def _bare(features: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -242,7 +295,7 @@ def ignores_dead_units(record: Metric) -> None:
     if record.kind in (*ON_RDMS, "transfer"):
         return
     x, *rest = inputs(record)
-    dead = x.isel(unit=[0, 1]).copy(data=np.full((N, 2), 3.0))
+    dead = xr.full_like(x.isel(unit=[0, 1]), 3.0)
     wide = xr.concat([x, dead], dim="unit")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -257,7 +310,7 @@ def ignores_dead_units(record: Metric) -> None:
 def refuses_not_finite(record: Metric) -> None:
     x, *rest = inputs(record)
     bad = x.copy(deep=True)
-    bad[3, 1] = np.nan
+    bad[..., 3, 1] = np.nan
     if record.kind in ON_RDMS:
         bad[1, 3] = np.nan
     _refused(record, "not finite", bad, *rest)
@@ -348,12 +401,15 @@ LAWS = (
     ignores_stimulus_order,
     ignores_stimulus_order_in_float32,
     keeps_its_bounds,
+    keeps_its_bounds_with_more_units_than_stimuli,
+    keeps_its_digits_in_float32_at_a_mean_of_1000,
     is_symmetric_as_declared,
     is_a_metric_as_declared,
     leaves_inputs_untouched,
     repeats_exactly,
     broadcasts_over_steps,
     torch_agrees,
+    other_devices_agree,
     dask_agrees,
     streams_or_refuses_by_name,
     ignores_dead_units,

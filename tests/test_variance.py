@@ -7,84 +7,28 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import f_oneway
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import ShuffleSplit, StratifiedKFold
 
 from reptools.errors import (
+    DataError,
     DeadUnitWarning,
+    DimensionError,
     FeatureError,
     ParameterError,
     ReptoolsWarning,
     StimulusError,
 )
-from reptools.metrics.variance import (
-    sparseness,
-    total_variance,
-    unit_variance_explained,
-    variance_explained,
-)
+from reptools.metrics.signal import signal_variance_explained
+from reptools.metrics.sparsity import sparseness, total_variance
+from reptools.metrics.variance import unit_variance_explained, variance_explained
 from reptools.statistics.design import Feature
-from reptools.statistics.folds import Sampling
 from reptools.statistics.projection import explain
+from tests.planted import activations, by_sklearn, columns, feature, folds_of, planted, time_course
 
 ESTIMATORS = ("pooled", "per_stimulus", "per_unit")
-
-
-def activations(values, **coords):
-    labels = np.array([f"s{i:04d}" for i in range(len(values))])
-    along = {name: ("stimulus", np.asarray(v)) for name, v in coords.items()}
-    return xr.DataArray(
-        values, dims=("stimulus", "unit"), coords={"stimulus": labels, **along}, name="fc"
-    )
-
-
-def feature(values, x, kind=None):
-    values = np.asarray(values)
-    dims = ("stimulus", "component")[: values.ndim]
-    attrs = {} if kind is None else {"kind": kind}
-    return xr.DataArray(values, dims=dims, coords={"stimulus": x.stimulus.values}, attrs=attrs)
-
-
-def planted(n=240, p=30, seed=0):
-    """Activations with a strong and a weak bit, three classes and a 2-d amount."""
-    rng = np.random.default_rng(seed)
-    easy, hard = rng.integers(0, 2, (2, n))
-    shape, place = rng.integers(0, 3, n), rng.normal(size=(n, 2))
-    noise = rng.normal(size=(n, p)) * rng.uniform(0.5, 2, p)
-    x = noise + 2 * np.outer(easy, rng.normal(size=p)) + 0.7 * np.outer(hard, rng.normal(size=p))
-    x += rng.normal(size=(3, p))[shape] + place @ rng.normal(size=(2, p))
-    x = activations(x + rng.normal(size=p))
-    features = {
-        "easy": feature(easy, x),
-        "hard": feature(hard, x),
-        "shape": feature(np.array(["cube", "ball", "cone"])[shape], x),
-        "place": feature(place, x),
-        "independent": feature(rng.integers(0, 2, n), x),
-    }
-    return x, features
-
-
-def columns(values):
-    """Design matrix by hand: one-hot with the first level dropped, or the components."""
-    if values.dtype.kind == "f":
-        return values.reshape(len(values), -1)
-    return (values[:, None] == np.unique(values)[1:]).astype(float)
-
-
-def folds_of(x, cv, seed=0, **coords):
-    return Sampling(cv, seed, x.stimulus.values, **coords).folds()
-
-
-def by_sklearn(x, values, folds):
-    """Residual and total of every test stimulus and unit, from LinearRegression."""
-    design, x = columns(values), np.asarray(x, dtype=float)
-    residual, total = [], []
-    for fit, test in folds:
-        model = LinearRegression().fit(design[fit], x[fit])
-        residual.append(x[test] - model.predict(design[test]))
-        total.append(x[test] - x[fit].mean(axis=0))
-    return np.concatenate(residual), np.concatenate(total)
 
 
 def expected(x, values, folds, estimator):
@@ -194,6 +138,53 @@ def test_companions_are_mean_squared_norms_per_test_stimulus():
     assert result.item() == pytest.approx(result.explained.item() / result.total.item())
 
 
+# --- omega squared ------------------------------------------------------------------------------
+
+
+def anova(x, classes):
+    """Sums of squares of a one-way analysis of each unit, with scipy's F as a check of them."""
+    groups = [x[classes == c] for c in np.unique(classes)]
+    between = sum(len(g) * (g.mean(axis=0) - x.mean(axis=0)) ** 2 for g in groups)
+    within = sum(((g - g.mean(axis=0)) ** 2).sum(axis=0) for g in groups)
+    df, rest = len(groups) - 1, len(x) - len(groups)
+    np.testing.assert_allclose(f_oneway(*groups).statistic, (between / df) / (within / rest))
+    return between, within, df, rest
+
+
+@pytest.mark.parametrize("name", ["easy", "hard", "shape"])
+@pytest.mark.parametrize("p", [1, 300])
+def test_omega_squared_equals_the_anova_table(name, p):
+    x, features = planted(n=120, p=p)
+    between, within, df, rest = anova(x.values, features[name].values)
+    error = (within / rest).sum()
+    oracle = (between.sum() - df * error) / (between.sum() + within.sum() + error)
+    result = variance_explained(x, features[name], cv=None, estimator="omega_squared")
+    assert result.item() == pytest.approx(oracle, abs=1e-12)
+    assert result.item() == pytest.approx(result.explained.item() / result.total.item(), abs=1e-12)
+    assert result.attrs["estimator"] == "omega_squared" and result.attrs["cv"] == "in sample"
+
+
+def test_omega_squared_of_nothing_has_mean_0_in_sample():
+    shape = xr.DataArray(np.arange(60) % 4, dims="stimulus", attrs={"kind": "categorical"})
+    rng = np.random.default_rng(0)
+    draws = [rng.normal(size=(60, 20)) for _ in range(50)]
+    plain, corrected = (
+        [variance_explained(x, shape, cv=None, estimator=name).item() for x in draws]
+        for name in ("pooled", "omega_squared")
+    )
+    assert np.mean(plain) == pytest.approx(3 / 59, abs=0.005)
+    assert abs(np.mean(corrected)) < 0.005 and min(corrected) < 0
+
+
+def test_omega_squared_needs_to_be_in_sample():
+    x, features = planted()
+    for cv in ("split", 5):
+        with pytest.raises(ParameterError, match=f"is in sample.*got cv={cv!r}. Pass cv=None"):
+            variance_explained(x, features, cv=cv, estimator="omega_squared")
+    with pytest.raises(FeatureError, match="'feature' leave no error variance: 4 stimuli, 3"):
+        variance_explained(np.eye(4), np.array(list("abcd")), cv=None, estimator="omega_squared")
+
+
 # --- what the number means ----------------------------------------------------------------------
 
 
@@ -285,8 +276,7 @@ def test_float32_with_a_large_mean(estimator):
     large = (x + 1000).astype(np.float32)
     exact = variance_explained(large.astype(np.float64), features, estimator=estimator)
     result = variance_explained(large, features, estimator=estimator)
-    np.testing.assert_allclose(result, exact, atol=1e-4)
-    np.testing.assert_allclose(result, exact, atol=1e-10)  # the arithmetic is float64 throughout
+    np.testing.assert_allclose(result, exact, atol=1e-6)  # products of float32 blocks are float32
 
 
 def test_features_do_not_depend_on_each_other():
@@ -341,9 +331,62 @@ def test_inputs_are_left_as_they_were():
 def test_many_blocks_equal_one(monkeypatch):
     x, features = planted()
     whole = variance_explained(x, features, cv=5, estimator="per_stimulus")
-    monkeypatch.setattr("reptools.statistics.projection.BLOCK", 1)
+    monkeypatch.setattr("reptools.statistics.skinny.BYTES", 1)
     pieces = variance_explained(x, features, cv=5, estimator="per_stimulus")
     xr.testing.assert_allclose(pieces, whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cv", ["split", 5, None], ids=str)
+def test_blocks_equal_arrays(cv):
+    pytest.importorskip("dask")
+    x, features = planted()
+    in_blocks = x.chunk({"stimulus": 70, "unit": 11})
+    for estimator in ESTIMATORS:
+        ours, theirs = (
+            variance_explained(a, features, cv=cv, estimator=estimator) for a in (x, in_blocks)
+        )
+        xr.testing.assert_allclose(theirs, ours, rtol=1e-12)
+    by_unit, in_units = (unit_variance_explained(a, features, cv=cv) for a in (x, in_blocks))
+    np.testing.assert_allclose(in_units, by_unit, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-30, 1e30, 1e150])
+def test_any_scale(scale):
+    x, features = planted(n=60, p=5)
+    for estimator in ESTIMATORS:
+        exact = variance_explained(x, features, estimator=estimator)
+        result = variance_explained(x * scale, features, estimator=estimator)
+        np.testing.assert_allclose(result, exact, atol=1e-10)
+        if 1e-45 < scale < 1e38:  # float32 could not hold the squares
+            narrow = variance_explained(
+                (x * scale).astype(np.float32), features, estimator=estimator
+            )
+            np.testing.assert_allclose(narrow, exact, atol=1e-6)
+
+
+def test_units_of_very_different_scale_in_float32():
+    x, features = planted()
+    scale = np.where(np.arange(30) < 3, 1e-25, 1.0)
+    by_unit = unit_variance_explained((x * scale).astype(np.float32), features, cv=5)
+    np.testing.assert_allclose(by_unit, unit_variance_explained(x, features, cv=5), atol=1e-5)
+
+
+def test_squares_beyond_float64_are_refused():
+    x, features = planted(n=40, p=3)
+    with pytest.raises(DataError, match="squares are beyond float64. Scale it down"):
+        variance_explained(x * 1e200, features)
+
+
+def test_a_stratifying_splitter_is_given_all_classes():
+    x, features = planted()
+    chosen = {"easy": features["easy"], "hard": features["hard"]}
+    cv = StratifiedKFold(4, shuffle=True, random_state=0)
+    result = variance_explained(x, chosen, cv=cv)
+    joint = chosen["easy"].values * 2 + chosen["hard"].values
+    folds = list(cv.split(x.values, joint))
+    for name, values in chosen.items():
+        oracle = expected(x, values.values, folds, "pooled")
+        assert result.sel(feature=name).item() == pytest.approx(oracle, abs=1e-12)
 
 
 # --- what has no variance -----------------------------------------------------------------------
@@ -430,12 +473,6 @@ def test_a_class_outside_the_split_does_no_harm():
 # --- time courses -------------------------------------------------------------------------------
 
 
-def time_course():
-    x, features = planted()
-    growing = xr.concat([x * 0.5, x + features["easy"], x * 2], dim="step")
-    return growing.assign_coords(step=[0, 10, 20]), features
-
-
 def test_outer_dimensions_stay():
     steps, features = time_course()
     result = variance_explained(steps, features, cv=5)
@@ -444,6 +481,30 @@ def test_outer_dimensions_stay():
     np.testing.assert_allclose(result.sel(step=10), one, atol=1e-13)
     by_unit = unit_variance_explained(steps, features, cv=5)
     assert by_unit.dims == ("step", "feature", "unit")
+
+
+def test_a_feature_of_each_token_is_scored_token_by_token():
+    x, features = planted()
+    rng = np.random.default_rng(3)
+    word = rng.integers(0, 2, (3, len(x)))
+    tokens = xr.concat([x + 2 * w[:, None] * rng.normal(size=30) for w in word], dim="token")
+    steps = xr.concat([tokens, tokens * 2 + 1], dim="step")
+    of_token = feature(word.T, x).rename(component="token")
+    result = variance_explained(steps, {"easy": features["easy"], "word": of_token}, cv=5)
+    assert result.dims == ("step", "token", "feature")
+    for t in range(3):
+        alone = variance_explained(tokens[t], feature(word[t], x), cv=5).item()
+        np.testing.assert_allclose(result.sel(feature="word").isel(token=t), alone, atol=1e-12)
+    parts = variance_explained(steps.isel(token=1), feature(word[2], x), cv=5)
+    assert (parts < 0.1).all() and (result.sel(feature="word") > 0.1).all()
+    # constant at one token: missing there, by name
+    word[1] = 1
+    of_token = feature(word.T, x).rename(component="token")
+    with pytest.warns(ReptoolsWarning, match="constant.*'word at step=0, token=1'"):
+        result = variance_explained(steps, {"easy": features["easy"], "word": of_token}, cv=5)
+    lost = result.sel(feature="word").isnull().values
+    assert lost.all(axis=0).tolist() == [False, True, False] and lost.sum() == 2
+    assert result.sel(feature="easy").notnull().all()
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
@@ -463,64 +524,108 @@ def test_final_denominator_puts_all_steps_on_one_scale(order):
     np.testing.assert_allclose(single, final.sel(feature="easy"), rtol=1e-12)
 
 
-# --- sparseness ---------------------------------------------------------------------------------
+def test_a_last_step_without_variance_is_refused_as_denominator():
+    steps, features = time_course()
+    dead = steps.copy()
+    dead[{"step": 2}] = 0.5
+    with (
+        pytest.warns(DeadUnitWarning, match="step=20"),
+        pytest.raises(DataError, match="no unit varies at step 20. Leave that step out"),
+    ):
+        variance_explained(dead, features, cv=5, denominator="final")
+    # tokens that never vary have no score under any denominator
+    tokens = xr.concat([steps, steps * 0], dim="token")
+    with pytest.warns(DeadUnitWarning):
+        result = variance_explained(tokens, features, cv=5, denominator="final")
+    assert result.isel(token=0).notnull().all() and result.isel(token=1).isnull().all()
 
 
-def gini_by_hand(values):
-    """Mean absolute difference over all pairs, divided by twice the mean."""
-    differences = np.abs(values[:, None] - values[None, :])
-    return differences.mean() / (2 * values.mean())
+def test_omega_squared_over_the_final_total():
+    steps, features = time_course()
+    own = variance_explained(steps, features, cv=None, estimator="omega_squared")
+    final = variance_explained(
+        steps, features, cv=None, estimator="omega_squared", denominator="final"
+    )
+    np.testing.assert_allclose(final, own.explained / own.total.sel(step=20), rtol=1e-12)
 
 
-def test_gini_equals_the_mean_difference_over_pairs():
-    x, features = planted()
-    by_unit = unit_variance_explained(x, features, cv=5)
-    result = sparseness(x, features, cv=5)
-    for name in features:
-        values = np.clip(by_unit.sel(feature=name).values, 0, None)
-        if not values.any():
-            continue
+# --- repetitions --------------------------------------------------------------------------------
+
+
+def repeated(noise, n=200, p=20, repetitions=3, seed=0):
+    """Repetitions of planted patterns with independent noise, and the patterns themselves."""
+    x, features = planted(n, p, seed)
+    rng = np.random.default_rng(seed + 100)
+    trials = x.values + noise * rng.normal(size=(repetitions, n, p))
+    dims = ("repetition", *x.dims)
+    return xr.DataArray(trials, dims=dims, coords={"stimulus": x.stimulus.values}), x, features
+
+
+def test_products_across_repetitions_equal_a_loop_over_pairs():
+    x, _, features = repeated(noise=3.0)
+    result = signal_variance_explained(x, features, cv=5)
+    values, folds = x.values, folds_of(x, 5)
+    for name, feature_values in features.items():
+        design = columns(feature_values.values)
+        explained = total = 0.0
+        for a in range(3):
+            for b in range(3):
+                for fit, test in folds if a != b else []:
+                    fits = [LinearRegression().fit(design[fit], values[i][fit]) for i in (a, b)]
+                    means = [values[i][fit].mean(axis=0) for i in (a, b)]
+                    ya, yb = (f.predict(design[test]) - m for f, m in zip(fits, means, strict=True))
+                    xa, xb = (values[i][test] - m for i, m in zip((a, b), means, strict=True))
+                    explained += (ya * xb).sum() + (yb * xa).sum() - (ya * yb).sum()
+                    total += (xa * xb).sum()
         one = result.sel(feature=name)
-        assert one.item() == pytest.approx(gini_by_hand(values), abs=1e-12)
-        effective = values.sum() ** 2 / (values**2).sum()
-        assert one.effective_units.item() == pytest.approx(effective)
-        assert one.treves_rolls.item() == pytest.approx(effective / 30)
+        assert one.item() == pytest.approx(explained / total, abs=1e-10)
+        assert one.total.item() == pytest.approx(total / 6 / 200, rel=1e-10)
 
 
-def test_gini_of_one_unit_and_of_equal_units():
-    bit = np.tile([0.0, 1.0], 50)
-    rng = np.random.default_rng(0)
-    noise = np.repeat(rng.normal(size=(50, 9)), 2, axis=0)  # the same for both values of the bit
-    local = activations(np.column_stack([bit, noise]))
-    target = feature(bit.astype(int), local)
-    result = sparseness(local, target, cv=None)
-    assert result.item() == pytest.approx(1 - 1 / 10)
-    assert result.effective_units.item() == pytest.approx(1)
-    spread = activations(np.outer(bit, np.arange(1, 11)))
-    result = sparseness(spread, target, cv=None)
-    assert result.item() == pytest.approx(0, abs=1e-12)
-    assert result.effective_units.item() == pytest.approx(10)
+def test_equal_repetitions_give_the_plain_score():
+    _, x, features = repeated(noise=0.0)
+    same = xr.concat([x, x, x], dim="repetition")
+    result = signal_variance_explained(same, features, cv=5)
+    np.testing.assert_allclose(result, variance_explained(x, features, cv=5), atol=1e-12)
+    np.testing.assert_allclose(result.reliability, 1, atol=1e-12)
 
 
-def test_gini_is_missing_where_no_unit_carries_the_feature():
-    bit = np.tile([0, 1], 50)
-    rng = np.random.default_rng(0)
-    x = activations(np.repeat(rng.normal(size=(50, 9)), 2, axis=0))
-    pairs = np.arange(100) // 2
-    result = sparseness(x, feature(bit, x), cv=5, groups=pairs)
-    assert np.isnan(result.item()) and np.isnan(result.treves_rolls.item())
+def test_noise_does_not_shrink_the_shares():
+    gaps, plain = [], []
+    for seed in range(10):
+        x, clean, features = repeated(noise=4.0, seed=seed)
+        truth = variance_explained(clean, features, cv=5)
+        gaps.append((signal_variance_explained(x, features, cv=5) - truth).values)
+        plain.append((variance_explained(x.mean("repetition"), features, cv=5) - truth).values)
+    error = np.std(gaps, axis=0) / np.sqrt(10)
+    assert (np.abs(np.mean(gaps, axis=0)) < 4 * error).all()
+    assert np.mean(plain, axis=0)[0] < -0.05  # the strong bit, although noise is averaged
 
 
-# --- total variance -----------------------------------------------------------------------------
+def test_repetitions_stay_with_the_other_estimators():
+    x, _, features = repeated(noise=1.0)
+    result = variance_explained(x, features, cv=5)
+    assert result.dims == ("repetition", "feature")
+    steps = xr.concat([x, x * 2], dim="step")
+    assert signal_variance_explained(steps, features).dims == ("step", "feature")
 
 
-def test_total_variance_is_the_sum_of_unit_variances():
-    steps, _ = time_course()
-    result = total_variance(steps)
-    np.testing.assert_allclose(result, steps.var("stimulus").sum("unit"), rtol=1e-12)
-    large = (steps + 1000).astype(np.float32)
-    exact = large.astype(np.float64).var("stimulus").sum("unit")
-    np.testing.assert_allclose(total_variance(large), exact, rtol=1e-10)
+def test_signal_in_float32_with_a_large_mean():
+    x, _, features = repeated(noise=1.0)
+    large = (x + 1000).astype(np.float32)
+    exact = signal_variance_explained(large.astype(np.float64), features)
+    np.testing.assert_allclose(signal_variance_explained(large, features), exact, atol=1e-5)
+
+
+def test_what_cannot_be_repeated_is_named():
+    x, plain, features = repeated(noise=1.0)
+    with pytest.raises(DimensionError, match="x has no repetition. It needs two or more"):
+        signal_variance_explained(plain, features)
+    with pytest.raises(DimensionError, match="x has 1 repetition. It needs two or more"):
+        signal_variance_explained(x[:1], features)
+    opposite = xr.concat([plain, -plain], dim="repetition")
+    with pytest.warns(ReptoolsWarning, match="no variance in common; score missing"):
+        assert signal_variance_explained(opposite, features).isnull().all()
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -540,7 +645,7 @@ def test_total_variance_is_the_sum_of_unit_variances():
         ({"denominator": "final"}, r"needs a dimension 'step', got \('feature',\)"),
         (
             {"denominator": "final", "estimator": "per_unit"},
-            "defined for estimator='pooled', got 'per_unit'",
+            "defined for estimator='pooled' and.* got 'per_unit'",
         ),
     ],
 )

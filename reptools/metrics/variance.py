@@ -12,14 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from reptools.arrays import Array, array_namespace, asarray_like, float64
-from reptools.errors import FeatureError, ParameterError, some, warn
+from reptools.arrays import Array, array_namespace, asarray_like
+from reptools.errors import DataError, FeatureError, ParameterError, some, warn
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics.concentration import gini
-from reptools.statistics.design import Feature
+from reptools.statistics.blocks import Rows
+from reptools.statistics.design import Feature, joint_classes
 from reptools.statistics.folds import Folds
-from reptools.statistics.projection import Explained, explain, explained_by_stimulus, moments
+from reptools.statistics.projection import Explained, explain, explained_by_stimulus
 
 INFINITY = float("inf")
 NEGLIGIBLE = 1e-24  # squared norm, relative to the mean, that is rounding and not a pattern
@@ -34,7 +34,17 @@ def _over_final_total(result: xr.DataArray, /, *, denominator: str, **_: Any) ->
             f"denominator='final' needs a dimension 'step', got {result.dims or 'none'}. Pass "
             "activations of several steps, or denominator='own'."
         )
-    last = result.coords["total"].isel(step=int(result["step"].values.argmax()), drop=True)
+    total, at = result.coords["total"], int(result["step"].values.argmax())
+    last = total.isel(step=at, drop=True)
+    lost = (last.isnull() & total.notnull().any("step")).values
+    if lost.any():
+        where = f"step {result['step'].values[at].item()}"
+        beside = [dim for dim in last.dims if dim != "feature"]
+        where += f" and {int(lost.sum())} positions of {some(beside)}" if beside else ""
+        raise DataError(
+            f"denominator='final' divides by the total of the last step, and no unit varies at "
+            f"{where}. Leave that step out, or pass denominator='own'."
+        )
     scaled = result.copy(data=(result.coords["explained"] / last).values)
     scaled.attrs["estimator"] += ", over the total of the last step"
     return scaled
@@ -45,16 +55,16 @@ def _over_final_total(result: xr.DataArray, /, *, denominator: str, **_: Any) ->
     cv="split",
     bounds=(-INFINITY, 1.0),
     invariances=("shift", "scale", "rotation"),
-    backends=("numpy", "torch"),
+    backends=("numpy", "torch", "dask"),
     finish=_over_final_total,
 )
 def variance_explained(
-    x: Array,
+    x: Rows,
     features: Sequence[Feature],
     /,
     *,
     context: Context,
-    estimator: Literal["pooled", "per_stimulus", "per_unit"] = "pooled",
+    estimator: Literal["pooled", "per_stimulus", "per_unit", "omega_squared"] = "pooled",
     denominator: Literal["own", "final"] = "own",
 ) -> Score:
     """Share of the representation's variance that each feature explains, held out.
@@ -71,11 +81,14 @@ def variance_explained(
     ----------
     x : DataArray, DataTree node, numpy or torch array
         Activations ([outer,] stimulus, unit); outer dimensions such as step or token are kept.
+        ``repetition`` is one of them: each repetition is scored by itself, noise included
+        (``signal_variance_explained`` combines them).
     features : Dataset, DataTree node, DataArray, mapping or array
-        Features over ``stimulus``, lined up with ``x`` by label. One DataArray or array gives a
-        result without the dimension ``feature``.
-    estimator : {"pooled", "per_stimulus", "per_unit"}
-        The three take different values on trained networks; the result names the one used.
+        Features over ``stimulus``, lined up with ``x`` by label; they may share outer dimensions
+        with ``x``, such as a value for each token. One DataArray or array gives a result without
+        the dimension ``feature``.
+    estimator : {"pooled", "per_stimulus", "per_unit", "omega_squared"}
+        They take different values on trained networks; the result names the one used.
 
         - ``pooled`` (default): ratio of sums over stimuli, units and folds. It is additive and
           is the share of variance that PCA and CKA see.
@@ -83,14 +96,18 @@ def variance_explained(
           stimulus whose centred pattern is zero has no ratio; it is left out and counted.
         - ``per_unit``: mean over units of each unit's R2, so that every unit weighs the same.
           Units without variance are left out.
+        - ``omega_squared``: in sample, less what noise explains by chance; ``pooled`` without a
+          split, for few stimuli. It is asked for with ``cv=None``, since nothing is held out.
     denominator : {"own", "final"}
-        What ``pooled`` divides by: the total variance at the same step (default), or that of the
-        last step, so that the steps of a time course share one scale. A value over the final
-        total can exceed 1 where the total shrank later.
+        What ``pooled`` and ``omega_squared`` divide by: the total variance at the same step
+        (default), or that of the last step, so that the steps of a time course share one scale.
+        A value over the final total can exceed 1 where the total shrank later.
     cv : int, "split", splitter or None
         "split" (default): fit on the file's validation stimuli, test on its test stimuli; where
         there is no split coordinate, two halves by label, fitted both ways and pooled. An int is
-        a number of folds; None scores in sample, which is optimistic.
+        a number of folds; None scores in sample, which is optimistic. All features have the same
+        folds, whichever are asked for together, so none is stratified by a feature's classes; a
+        scikit-learn splitter that stratifies is given the combinations of all classes.
     groups : str or array, optional
         Stimulus coordinate whose values must not be divided between folds.
     seed : int
@@ -112,8 +129,11 @@ def variance_explained(
     FeatureError
         No feature varies, or none can be fitted on the fit rows.
     ParameterError
-        An option is not allowed, ``denominator="final"`` is asked of another estimator than
-        ``pooled`` or of a result without steps, or the folds cannot be made.
+        An option is not allowed, ``denominator="final"`` is asked of ``per_stimulus`` or
+        ``per_unit`` or of a result without steps, ``omega_squared`` of held-out stimuli, or the
+        folds cannot be made.
+    DataError
+        ``denominator="final"`` and no unit varies at the last step.
     StimulusError
         ``x`` and a feature were not shown the same stimuli, or only one of them has labels.
 
@@ -123,6 +143,8 @@ def variance_explained(
     learning order, position, and more, TMLR, arXiv 2405.05847. With W_f fitted on V,
     R2_f = E_T[1 - |W_f f - phi|^2 / |phi|^2] is ``per_stimulus`` as written; ``pooled`` is
     1 - E_T|W_f f - phi|^2 / E_T|phi|^2.
+    Olejnik and Algina (2003), Generalized eta and omega squared statistics, Psychological Methods
+    8: omega^2 = (SS_f - df_f MS_error) / (SS_total + MS_error), each summed over units.
 
     Examples
     --------
@@ -135,23 +157,30 @@ def variance_explained(
     >>> result.sel(feature="easy").item() > 5 * result.sel(feature="hard").item() > 0
     True
     """
-    if denominator == "final" and estimator != "pooled":
+    if denominator == "final" and estimator not in ("pooled", "omega_squared"):
         raise ParameterError(
-            f"denominator='final' is defined for estimator='pooled', got {estimator!r}. "
-            "Pass one of the two."
+            f"denominator='final' is defined for estimator='pooled' and 'omega_squared', got "
+            f"{estimator!r}. Pass one of the two, or denominator='own'."
         )
-    folds = context.folds()
+    if estimator == "omega_squared" and context.sampling.cv is not None:
+        raise ParameterError(
+            f"estimator='omega_squared' is in sample and corrects for it, got "
+            f"cv={context.sampling.cv!r}. Pass cv=None with it, or another estimator."
+        )
+    folds = folds_for(context, features)
     parts = explain(x, features, folds)
-    xp = array_namespace(x)
+    if estimator == "omega_squared":
+        return _omega_squared(features, parts)
+    xp = array_namespace(parts.total)
     explained, total = xp.sum(parts.explained, axis=1), xp.sum(parts.total)
     extras = {
-        "explained": _estimable("variance_explained", features, parts, explained / parts.n_test),
+        "explained": estimable("variance_explained", features, parts, explained / parts.n_test),
         "total": total / parts.n_test + xp.zeros_like(explained),
     }
     if estimator == "pooled":
-        value = _ratio(explained, total)
+        value = ratio(explained, total)
     elif estimator == "per_unit":
-        value = _mean_over_live(_ratio(parts.explained, parts.total), parts.total)
+        value = _mean_over_live(ratio(parts.explained, parts.total), parts.total)
     else:
         value, zero = _per_stimulus(x, parts, folds)
         extras["n_zero_patterns"] = zero + xp.zeros_like(explained)
@@ -163,11 +192,11 @@ def variance_explained(
     cv="split",
     bounds=(-INFINITY, 1.0),
     invariances=("shift", "scale"),
-    backends=("numpy", "torch"),
+    backends=("numpy", "torch", "dask"),
     dims=("unit",),
     estimator="R2 of each unit, pooled over folds",
 )
-def unit_variance_explained(x: Array, features: Sequence[Feature], /, *, context: Context) -> Array:
+def unit_variance_explained(x: Rows, features: Sequence[Feature], /, *, context: Context) -> Array:
     """Share of each unit's variance that each feature explains, held out.
 
     The same fits as ``variance_explained``, kept apart by unit: one minus the residual over the
@@ -218,139 +247,47 @@ def unit_variance_explained(x: Array, features: Sequence[Feature], /, *, context
     >>> rt.unit_variance_explained(x, bit, cv=5).round(1).values
     array([ 1. ,  0.2, -0. ])
     """
-    parts = explain(x, features, context.folds())
-    by_unit = _ratio(parts.explained, parts.total)
-    return _estimable("unit_variance_explained", features, parts, by_unit)
+    parts = explain(x, features, folds_for(context, features))
+    by_unit = ratio(parts.explained, parts.total)
+    return estimable("unit_variance_explained", features, parts, by_unit)
 
 
-@metric(
-    kind="feature",
-    cv="split",
-    better="neither",
-    bounds=(0.0, 1.0),
-    invariances=("shift", "scale"),
-    backends=("numpy", "torch"),
-    estimator="Gini index of held-out unit R2",
-)
-def sparseness(x: Array, features: Sequence[Feature], /, *, context: Context) -> Score:
-    """Sparseness of each feature's code: Gini index of the variance explained in single units.
-
-    0 where the feature explains the same share of every unit, 1 - 1/N where it explains one unit
-    of N only. Units without variance are left out. A negative held-out R2 says that the unit
-    carries nothing of the feature and counts as 0: the index is defined for magnitudes.
-
-    Parameters
-    ----------
-    x : DataArray, DataTree node, numpy or torch array
-        Activations ([outer,] stimulus, unit).
-    features : Dataset, DataTree node, DataArray, mapping or array
-        Features over ``stimulus``, lined up with ``x`` by label.
-    cv : int, "split", splitter or None
-        What is fitted and what is tested, as in ``variance_explained``; "split" by default.
-    groups : str or array, optional
-        Stimulus coordinate whose values must not be divided between folds.
-    seed : int
-        Enters the assignment of stimuli to folds, together with their labels.
-    prepare : str, optional
-        "zscore", "unit_norm", "drop_top:K" or several, applied to ``x`` first.
-
-    Returns
-    -------
-    DataArray
-        Gini index over ``feature`` and the outer dimensions; missing (NaN) where no unit carries
-        the feature. Coordinates: ``effective_units``, (sum r)^2 / sum r^2 with r the units' R2,
-        between 1 and N; ``treves_rolls``, the same divided by N, which is small for a sparse code.
-
-    Raises
-    ------
-    FeatureError
-        No feature varies, or none can be fitted on the fit rows.
-    ParameterError
-        An option is not allowed, or the folds cannot be made.
-    StimulusError
-        ``x`` and a feature were not shown the same stimuli, or only one of them has labels.
-
-    References
-    ----------
-    Hurley and Rickard (2009), Comparing measures of sparsity, IEEE Transactions on Information
-    Theory 55. With r sorted upwards, G = 1 - 2 sum_k (r_k / sum r) (N - k + 1/2) / N.
-    Treves and Rolls (1991), Network 2: (sum r / N)^2 / (sum r^2 / N).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import reptools as rt
-    >>> rng = np.random.default_rng(0)
-    >>> a, b = rng.integers(0, 2, (2, 300))
-    >>> x = rng.normal(size=(300, 10)) + 3 * a[:, None] + 3 * np.outer(b, [1] + 9 * [0])
-    >>> index = rt.sparseness(x, {"everywhere": a, "in one unit": b}, cv=5)
-    >>> index.round(1).values
-    array([0.1, 0.9])
-    """
-    xp = array_namespace(x)
-    parts = explain(x, features, context.folds())
-    by_unit = _ratio(parts.explained, parts.total)
-    by_unit = _estimable("sparseness", features, parts, by_unit)
-    live = xp.nonzero(parts.total > 0)[0]
-    carried = xp.take(xp.where(by_unit > 0, by_unit, xp.zeros_like(by_unit)), live, axis=1)
-    n = carried.shape[1]
-    together = xp.sum(carried, axis=1)
-    effective = _ratio(together**2, xp.sum(carried**2, axis=1))
-    return Score(
-        gini(carried), {"effective_units": effective, "treves_rolls": effective / max(n, 1)}
-    )
-
-
-@metric(
-    kind="single",
-    better="neither",
-    bounds=(0.0, INFINITY),
-    invariances=("shift", "rotation"),
-    backends=("numpy", "torch"),
-    estimator="mean over all stimuli",
-)
-def total_variance(x: Array, /) -> Array:
-    """Total variance of a representation: mean squared norm of the centred patterns.
-
-    The sum of all units' variances (divided by n, not n - 1) over all stimuli given. The
-    coordinate ``total`` of ``variance_explained`` is its counterpart on held-out stimuli.
-
-    Parameters
-    ----------
-    x : DataArray, DataTree node, numpy or torch array
-        Activations ([outer,] stimulus, unit).
-    prepare : str, optional
-        "zscore", "unit_norm", "drop_top:K" or several, applied to ``x`` first.
-
-    Returns
-    -------
-    DataArray
-        Over the outer dimensions of ``x``, in squared units of ``x``.
-
-    Raises
-    ------
-    DimensionError
-        ``x`` lacks a dimension ``stimulus`` or ``unit``.
-    DataError
-        A value is NaN or infinite.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import reptools as rt
-    >>> float(rt.total_variance(np.array([[1.0, 0.0], [3.0, 4.0]])))
-    5.0
-    """
-    n = x.shape[0]
-    sums = moments(x, np.ones((n, 1)), np.arange(n), float64(x[0, :]))
-    return array_namespace(x).sum(sums.xx - sums.dx[0, :] ** 2 / n) / n
-
-
-def _ratio(part: Array, whole: Array) -> Array:
+def ratio(part: Array, whole: Array) -> Array:
     """``part / whole``, missing where the whole is 0."""
     xp = array_namespace(part)
     some_left = whole > 0
     return xp.where(some_left, part / xp.where(some_left, whole, xp.ones_like(whole)), xp.nan)
+
+
+def folds_for(context: Context, features: Sequence[Feature]) -> Folds:
+    """The same folds for all features: a score does not depend on which others are asked for.
+
+    So numbered folds spread no feature's classes; a splitter that asks for classes is given the
+    combinations of all of them.
+    """
+    splitter = hasattr(context.sampling.cv, "split") and not isinstance(context.sampling.cv, str)
+    return context.folds(joint_classes(features) if splitter else None)
+
+
+def _omega_squared(features: Sequence[Feature], parts: Explained) -> Score:
+    """Explained less what noise explains, over total plus error variance, summed over units."""
+    xp = array_namespace(parts.total)
+    n, width = parts.n_test, parts.projected.designs.widths
+    short = [f.name for f, d in zip(features, width.tolist(), strict=True) if n - 1 - d < 1]
+    if short:
+        raise FeatureError(
+            f"{some(short)} leave no error variance: {n} stimuli, {int(width.max())} design "
+            "columns. Pass more stimuli, or estimator='pooled' with cv=5."
+        )
+    freedom = asarray_like(width.astype(np.float64), parts.total)
+    explained, total = xp.sum(parts.explained, axis=1), xp.sum(parts.total)
+    error = (total - explained) / (n - 1 - freedom)
+    corrected, whole = explained - freedom * error, total + error
+    extras = {
+        "explained": estimable("variance_explained", features, parts, corrected / n),
+        "total": whole / n,
+    }
+    return Score(xp.where(xp.isnan(extras["explained"]), xp.nan, ratio(corrected, whole)), extras)
 
 
 def _mean_over_live(by_unit: Array, total: Array) -> Array:
@@ -358,12 +295,12 @@ def _mean_over_live(by_unit: Array, total: Array) -> Array:
     xp = array_namespace(by_unit)
     live = total > 0
     summed = xp.sum(xp.where(live, by_unit, xp.zeros_like(by_unit)), axis=1)
-    return _ratio(summed, xp.sum(xp.astype(live, xp.float64)))
+    return ratio(summed, xp.sum(xp.astype(live, xp.float64)))
 
 
-def _per_stimulus(x: Array, parts: Explained, folds: Folds) -> tuple[Array, Array]:
+def _per_stimulus(x: Rows, parts: Explained, folds: Folds) -> tuple[Array, Array]:
     """Mean over test stimuli of the explained share of each, and how many have no share."""
-    xp = array_namespace(x)
+    xp = array_namespace(parts.total)
     floor = NEGLIGIBLE * xp.sum(parts.total) / parts.n_test
     summed, counted = 0.0, 0.0
     for explained, norm in explained_by_stimulus(x, parts, folds):
@@ -371,12 +308,10 @@ def _per_stimulus(x: Array, parts: Explained, folds: Folds) -> tuple[Array, Arra
         share = explained / xp.where(live, norm, xp.ones_like(norm))[:, None]
         summed = summed + xp.sum(xp.where(live[:, None], share, xp.zeros_like(share)), axis=0)
         counted = counted + xp.sum(xp.astype(live, xp.float64))
-    return _ratio(summed, counted), parts.n_test - counted
+    return ratio(summed, counted), parts.n_test - counted
 
 
-def _estimable(
-    function: str, features: Sequence[Feature], parts: Explained, values: Array
-) -> Array:
+def estimable(function: str, features: Sequence[Feature], parts: Explained, values: Array) -> Array:
     """``values`` (feature, ...) with those missing that a fold could not fit; these are named."""
     lost = [f.name for f, good in zip(features, parts.estimable, strict=True) if not good]
     if not lost:

@@ -7,9 +7,9 @@ no fold. Grouped stimuli share a fold; a time axis is cut into contiguous blocks
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ from reptools.errors import ParameterError, StimulusError, some
 
 Labels = np.ndarray[Any, Any]
 Rows = np.ndarray[Any, np.dtype[np.intp]]
+Digests = np.ndarray[Any, np.dtype[np.uint64]]
+
+CACHED = 2**17  # labels up to which their digests are kept for the next call
 
 
 @dataclass(frozen=True)
@@ -177,20 +180,29 @@ def hash_rank(labels: Labels, seed: int) -> Rows:
     >>> bool((a == b[[1, 2, 0]]).all())
     True
     """
-    prefix = f"{seed}:".encode()
-    digests = np.array(
-        [
-            int.from_bytes(
-                hashlib.blake2b(prefix + str(label).encode(), digest_size=8).digest(), "big"
-            )
-            for label in labels.tolist()
-        ],
-        dtype=np.uint64,
-    )
+    names = labels.tolist()
+    # one call asks again for every layer, and a script for the same stimuli again and again
+    plain = labels.dtype.kind in "iuU" and len(names) <= CACHED
+    known = _digests(tuple(names), seed, labels.dtype.kind) if plain else _digested(names, seed)
     rank = np.empty(len(labels), dtype=np.intp)
     # the label itself breaks the (practically impossible) tie of two digests
-    rank[np.lexsort((labels, digests))] = np.arange(len(labels))
+    rank[np.lexsort((labels, known))] = np.arange(len(labels))
     return rank
+
+
+def _digested(labels: Iterable[Any], seed: int) -> Digests:
+    """A number for each label, from (seed, label) alone."""
+    prefix = f"{seed}:".encode()
+    digests = (hashlib.blake2b(prefix + str(s).encode(), digest_size=8).digest() for s in labels)
+    return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
+
+
+@lru_cache(maxsize=8)
+def _digests(labels: tuple[Any, ...], seed: int, kind: str) -> Digests:
+    """Kept; ``kind`` of dtype tells apart labels that are equal and of different text."""
+    digests = _digested(labels, seed)
+    digests.flags.writeable = False
+    return digests
 
 
 def _deal(rank: Rows, k: int, strata: Labels | None) -> Rows:

@@ -1,9 +1,8 @@
 """What small designs explain of many units: all features in one pass over the activations.
 
-Each feature brings a few design columns; the activations are wide. So the cross-products of all
-columns with all units are taken together (one skinny matrix product), and every fit, residual and
-total follows from them in closed form. Moments are taken about one stimulus of the data, in
-float64, so that a large common mean costs no digits and a constant unit is exactly 0.
+Each feature brings a few design columns; the activations are wide. So the products of all columns
+with all units are taken together (one skinny matrix product), and every fit, residual and total
+follows from them in closed form, for each feature alone and for any features together.
 """
 
 from __future__ import annotations
@@ -15,14 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, device, float64
+from reptools.arrays import Array, array_namespace, asarray_like
+from reptools.statistics.blocks import Rows as Activations
+from reptools.statistics.blocks import as_blocks
 from reptools.statistics.design import Feature
 from reptools.statistics.folds import Folds, Rows
+from reptools.statistics.moments import Moments
+from reptools.statistics.skinny import design_moments, pieces
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-BLOCK = 2**18  # values of a block of rows: 2 MB of float64, which stay in cache between uses
 ESTIMABLE = 1e-12  # smallest share of a design direction's variance that the fit rows must hold
+WELL_CONDITIONED = 1e-6  # ratio of eigenvalues above which a Gram matrix keeps its digits
 
 
 @dataclass(frozen=True)
@@ -31,21 +35,28 @@ class Designs:
 
     Attributes
     ----------
-    columns : array (stimulus, 1 + column)
-        A column of ones, then the features' columns: mean 0, mean square 1 over the rows in use.
+    columns : array (stimulus, column)
+        The features' columns: mean 0, mean square 1 over the rows in use.
+    covariance : array (column, column)
+        Over the rows in use.
     spans : tuple of slice
-        Columns of each feature, counted without the ones; empty for a constant feature.
+        Columns of each feature; empty for a constant feature.
     """
 
     columns: Matrix
+    covariance: Matrix
     spans: tuple[slice, ...]
+
+    @cached_property
+    def widths(self) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """Number of columns of each feature."""
+        return np.array([span.stop - span.start for span in self.spans])
 
     @cached_property
     def members(self) -> Matrix:
         """1 where a column (feature, column) belongs to the feature, else 0."""
-        members = np.zeros((len(self.spans), self.columns.shape[1] - 1))
-        for feature, span in enumerate(self.spans):
-            members[feature, span] = 1.0
+        owner = np.repeat(np.arange(len(self.spans)), self.widths)
+        members: Matrix = (np.arange(len(self.spans))[:, None] == owner).astype(np.float64)
         return members
 
     @cached_property
@@ -57,144 +68,153 @@ class Designs:
 
 def designs(features: Sequence[Feature], rows: Rows) -> Designs:
     """Columns of all features, made orthonormal over ``rows``, the stimuli in use."""
-    bases = [_basis(feature.columns[rows]) for feature in features]
-    ends = np.cumsum([basis.shape[1] for basis in bases]).tolist()
-    spans = tuple(slice(e - b.shape[1], e) for e, b in zip(ends, bases, strict=True))
-    columns = np.zeros((len(features[0].values), 1 + ends[-1]))
-    columns[:, 0] = 1.0
-    columns[rows, 1:] = np.concatenate(bases, axis=1)
-    return Designs(columns, spans)
+    n = len(features[0].values)
+    chosen: Any = slice(None) if rows.size == n else rows
+    # columns lie along memory until the end, where sums over stimuli are cheap
+    scaled, alive = _standardised(
+        np.concatenate([feature.columns[chosen].T for feature in features])
+    )
+    ends = np.cumsum([feature.columns.shape[1] for feature in features]).tolist()
+    bases = [
+        _basis(scaled[start:end], alive[start:end])
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]
+    ends = np.cumsum([len(basis) for basis in bases]).tolist()
+    spans = tuple(slice(end - len(b), end) for end, b in zip(ends, bases, strict=True))
+    together = np.concatenate(bases)
+    covariance = together @ together.T / rows.size
+    if rows.size == n:
+        return Designs(together.T, covariance, spans)
+    columns = np.zeros((ends[-1], n))
+    columns[:, rows] = together
+    return Designs(columns.T, covariance, spans)
 
 
-def _basis(columns: Matrix) -> Matrix:
-    """Orthonormal basis of the centred columns (mean square 1); dependent ones are dropped."""
-    spread = columns.std(axis=0)
-    alive = spread > 1e-14 * np.abs(columns).max(axis=0)
-    centred = (columns - columns.mean(axis=0))[:, alive] / spread[alive]
-    basis: Matrix = centred
-    if centred.shape[1] > 1:
-        u, s, _ = np.linalg.svd(centred, full_matrices=False)
-        rank = int((s > s[0] * max(centred.shape) * np.finfo(np.float64).eps).sum())
-        basis = u[:, :rank] * np.sqrt(len(columns))
+def _standardised(columns: Matrix) -> tuple[Matrix, Mask]:
+    """Columns (column, stimulus), in place with mean 0 and mean square 1, and which ones vary."""
+    largest = np.maximum(columns.max(axis=1), -columns.min(axis=1))[:, None]
+    columns /= np.where(largest > 0, largest, 1.0)  # so that no square is out of range
+    size = _root_mean_square(columns)
+    columns -= columns.mean(axis=1, keepdims=True)
+    columns -= columns.mean(axis=1, keepdims=True)  # what a large mean left
+    spread = _root_mean_square(columns)
+    alive = spread > 1e-14 * size
+    columns /= np.where(alive, spread, 1.0)[:, None]
+    return columns, alive
+
+
+def _root_mean_square(columns: Matrix) -> Matrix:
+    root: Matrix = np.sqrt(np.einsum("ij,ij->i", columns, columns) / columns.shape[1])
+    return root
+
+
+def _basis(scaled: Matrix, alive: Mask) -> Matrix:
+    """Orthonormal basis of standardised columns (mean square 1); dependent ones are dropped."""
+    centred: Matrix = scaled if alive.all() else scaled[alive]
+    if len(centred) < 2:
+        return centred
+    n = centred.shape[1]
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    if values[0] > WELL_CONDITIONED * values[-1]:
+        basis: Matrix = (vectors * np.sqrt(n / values)).T @ centred
+        return basis
+    # near dependence the products have lost half the digits
+    _, s, vt = np.linalg.svd(centred, full_matrices=False)
+    rank = int((s > s[0] * max(centred.shape) * np.finfo(np.float64).eps).sum())
+    basis = vt[:rank] * np.sqrt(n)
     return basis
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Sums over rows of products of design columns ``d`` (ones first) and shifted units ``x``."""
+class Fold:
+    """One fold: covariances of its fit rows, and sums over its test rows about the fit means.
 
+    Attributes
+    ----------
+    n_fit, n_test : int
+        Stimuli.
+    mean_d, mean_x : arrays (column,), (unit,)
+        Means over the fit rows, ``mean_x`` about the shift.
+    dd, dx : arrays (column, column), (column, unit)
+        Covariances over the fit rows.
+    test_dd, test_dx, total : arrays (column, column), (column, unit), (unit,)
+        Sums of products and of squared units over the test rows, about the fit means.
+    """
+
+    n_fit: int
+    n_test: int
+    mean_d: Matrix
+    mean_x: Array
     dd: Matrix
     dx: Array
-    xx: Array
-
-    @property
-    def n(self) -> float:
-        """Number of rows."""
-        return float(self.dd[0, 0])
-
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.dd + other.dd, self.dx + other.dx, self.xx + other.xx)
-
-    def __sub__(self, other: Moments) -> Moments:
-        return Moments(self.dd - other.dd, self.dx - other.dx, self.xx - other.xx)
+    test_dd: Matrix
+    test_dx: Array
+    total: Array
 
 
-def moments(x: Array, columns: Matrix, rows: Rows, shift: Array) -> Moments:
-    """Moments of ``x - shift`` over ``rows``, block by block."""
-    xp = array_namespace(x)
-    width, where = x.shape[1], device(x)
-    dx = xp.zeros((columns.shape[1], width), dtype=xp.float64, device=where)
-    xx = xp.zeros(width, dtype=xp.float64, device=where)
-    for block in blocks(rows, width):
-        wide = take(x, block)
-        wide -= shift  # in place: a fresh array a block would cost more than the product
-        dx += asarray_like(columns[block].T, x) @ wide
-        wide *= wide
-        xx += xp.sum(wide, axis=0)
-    chosen = columns[rows]
-    return Moments(chosen.T @ chosen, dx, xx)
-
-
-def blocks(rows: Rows, width: int) -> Iterator[Rows]:
-    """Pieces of ``rows`` that are small enough to stay in cache at ``width`` units."""
-    size = max(16, BLOCK // width)
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
-def take(x: Array, rows: Rows) -> Array:
-    """A copy of some rows of ``x``, in float64."""
-    return float64(array_namespace(x).take(x, asarray_like(rows, x), axis=0))
-
-
-def fold_moments(
-    x: Array, columns: Matrix, folds: Folds, shift: Array
-) -> Iterator[tuple[Moments, Moments]]:
-    """Moments of the fit and test rows of each fold; each row is read once where folds allow."""
-    if _complementary(folds):
-        parts = [moments(x, columns, test, shift) for _, test in folds]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        for part in parts:
-            yield total - part, part
-        return
-    for fit, test in folds:
-        fitted = moments(x, columns, fit, shift)
-        in_sample = np.array_equal(fit, test)
-        yield fitted, fitted if in_sample else moments(x, columns, test, shift)
-
-
-def _complementary(folds: Folds) -> bool:
-    """Whether every stimulus is tested once and fitted in all other folds."""
-    tested = np.sort(np.concatenate([test for _, test in folds]))
-    return len(folds) > 1 and all(
-        np.array_equal(np.sort(np.concatenate(pair)), tested) for pair in folds
+def _fold(own: tuple[Moments, Moments], units: tuple[Moments, Moments]) -> Fold:
+    """From moments of columns and of units (fit, test): the test rows about the fit means."""
+    (fit_d, test_d), (fit_x, test_x) = own, units
+    n = test_d.n
+    mean_d, mean_x = fit_d.means["d"], fit_x.means["x"]
+    gap_d, gap_x = test_d.means["d"] - mean_d, test_x.means["x"] - mean_x
+    return Fold(
+        n_fit=fit_d.n,
+        n_test=n,
+        mean_d=mean_d,
+        mean_x=mean_x,
+        dd=fit_d["d", "d"] / fit_d.n,
+        dx=fit_x["d", "x"] / fit_d.n,
+        test_dd=test_d["d", "d"] + n * np.outer(gap_d, gap_d),
+        test_dx=test_x["d", "x"] + n * asarray_like(gap_d, gap_x)[:, None] * gap_x[None, :],
+        total=test_x.squares["x"] + n * gap_x * gap_x,
     )
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Least-squares maps of one fold, design columns to units, each feature on its own.
+class Projected:
+    """Activations as the designs see them, fold by fold.
 
     Attributes
     ----------
-    mean_d, mean_x : arrays (column,), (unit,)
-        Means over the fit rows, ``mean_x`` about the shift.
-    weights : array (column, unit)
-        One feature's rows are its W_f.
-    estimable : array of bool (feature,)
-        Whether the fit rows vary along every direction of the feature's design.
+    designs : Designs
+    folds : tuple of Fold
+    shift : array (unit,)
+        What ``mean_x`` of the folds is counted from.
     """
 
-    mean_d: Matrix
-    mean_x: Array
-    weights: Array
-    estimable: np.ndarray[Any, np.dtype[np.bool_]]
+    designs: Designs
+    folds: tuple[Fold, ...]
+    shift: Array
+
+    @property
+    def n_test(self) -> int:
+        """Test rows of all folds."""
+        return sum(fold.n_test for fold in self.folds)
+
+    @cached_property
+    def total(self) -> Array:
+        """Sum of squares (unit,) of the test rows of all folds about the means of the fit rows."""
+        total = self.folds[0].total
+        for fold in self.folds[1:]:
+            total = total + fold.total
+        return total
 
 
-def fit_all(fitted: Moments, spans: Sequence[slice]) -> Fit:
-    """Fit every feature from the moments of the fit rows."""
-    mean_d, mean_x = fitted.dd[0, 1:] / fitted.n, fitted.dx[0, :] / fitted.n
-    covariance = fitted.dd[1:, 1:] / fitted.n - np.outer(mean_d, mean_d)
-    inverse = np.zeros_like(covariance)
-    estimable = np.zeros(len(spans), dtype=bool)
-    for feature, span in enumerate(spans):
-        own = covariance[span, span]
-        if own.size and np.linalg.eigvalsh(own)[0] > ESTIMABLE:
-            inverse[span, span] = np.linalg.inv(own)
-            estimable[feature] = True
-    cross = fitted.dx[1:, :] / fitted.n - _outer(mean_d, mean_x)
-    return Fit(mean_d, mean_x, asarray_like(inverse, mean_x) @ cross, estimable)
-
-
-def _outer(columns: Matrix, units: Array) -> Array:
-    return asarray_like(columns, units)[:, None] * units[None, :]
+def project(x: Activations, features: Sequence[Feature], folds: Folds) -> Projected:
+    """All products of the features' designs with the units, in one pass over ``x``."""
+    used = np.zeros(len(features[0].values), dtype=bool)
+    for pair in folds:
+        for rows in pair:
+            used[rows] = True
+    design = designs(features, np.flatnonzero(used))
+    own, units, shift = design_moments(x, design.columns, folds)
+    return Projected(design, tuple(map(_fold, own, units)), shift)
 
 
 @dataclass(frozen=True)
 class Explained:
-    """Held-out sums of squares, pooled over folds.
+    """What each feature explains on its own, held out, pooled over folds.
 
     Attributes
     ----------
@@ -206,69 +226,76 @@ class Explained:
         Test rows of all folds.
     estimable : array of bool (feature,)
         Whether every fold could fit the feature.
-    fits : tuple of Fit
-        One a fold.
-    designs : Designs
-        What was fitted.
-    shift : array (unit,)
-        What ``mean_x`` of the fits is counted from.
+    weights : tuple of array (column, unit)
+        Least-squares maps of each fold; one feature's rows are its W_f.
+    projected : Projected
+        What they were fitted from.
     """
 
     explained: Array
     total: Array
     n_test: int
-    estimable: np.ndarray[Any, np.dtype[np.bool_]]
-    fits: tuple[Fit, ...]
-    designs: Designs
-    shift: Array
+    estimable: Mask
+    weights: tuple[Array, ...]
+    projected: Projected
 
 
-def explain(x: Array, features: Sequence[Feature], folds: Folds) -> Explained:
-    """Fit on the fit rows and score on the test rows of each fold, for all features and units."""
-    xp = array_namespace(x)
-    used = np.unique(np.concatenate([rows for pair in folds for rows in pair]))
-    design = designs(features, used)
-    shift = float64(x[int(used[0]), :])
-    explained = xp.zeros((len(features), x.shape[1]), dtype=xp.float64, device=device(x))
-    total = xp.zeros(x.shape[1], dtype=xp.float64, device=device(x))
-    fits = []
-    for fitted, tested in fold_moments(x, design.columns, folds, shift):
-        fit = fit_all(fitted, design.spans)
-        fits.append(fit)
-        explained += _explained(fit, tested, design)
-        total += tested.xx - 2 * fit.mean_x * tested.dx[0, :] + tested.n * fit.mean_x * fit.mean_x
-    estimable = np.all([fit.estimable for fit in fits], axis=0)
-    n_test = sum(len(test) for _, test in folds)
-    return Explained(explained, total, n_test, estimable, tuple(fits), design, shift)
+def explain(x: Activations, features: Sequence[Feature], folds: Folds) -> Explained:
+    """Fit on the fit rows and score on the test rows of each fold, each feature on its own."""
+    projected = project(x, features, folds)
+    design = projected.designs
+    explained: Any = 0.0
+    estimable = np.ones(len(features), dtype=bool)
+    weights = []
+    for fold in projected.folds:
+        inverse, good = _inverse(fold.dd, design)
+        estimable &= good
+        w = asarray_like(inverse, fold.dx) @ fold.dx
+        weights.append(w)
+        # |x|^2 - |x - Wd|^2 = 2 <Wd, x> - <Wd, Wd> over test rows, both about the fit means
+        gain = w * (2 * fold.test_dx - asarray_like(fold.test_dd * design.same, w) @ w)
+        explained = explained + asarray_like(design.members, gain) @ gain
+    return Explained(
+        explained, projected.total, projected.n_test, estimable, tuple(weights), projected
+    )
 
 
-def _explained(fit: Fit, tested: Moments, design: Designs) -> Array:
-    """|x|^2 - |x - Wd|^2 = 2 <Wd, x> - <Wd, Wd> over test rows, both about the fit means."""
-    d_sum, x_sum = tested.dd[0, 1:], tested.dx[0, :]
-    mean_d, mean_x = fit.mean_d, fit.mean_x
-    dd = tested.dd[1:, 1:] - np.outer(mean_d, d_sum) - np.outer(d_sum, mean_d)
-    dd += tested.n * np.outer(mean_d, mean_d)
-    dx = tested.dx[1:, :] - _outer(mean_d, x_sum) - _outer(d_sum - tested.n * mean_d, mean_x)
-    gain = fit.weights * (2 * dx - asarray_like(dd * design.same, dx) @ fit.weights)
-    return asarray_like(design.members, dx) @ gain
+def _inverse(covariance: Matrix, design: Designs) -> tuple[Matrix, Mask]:
+    """Inverse of each feature's own block, and which blocks vary along all their directions."""
+    inverse = np.zeros_like(covariance)
+    estimable = np.zeros(len(design.spans), dtype=bool)
+    starts = np.array([span.start for span in design.spans])
+    for width in np.unique(design.widths[design.widths > 0]).tolist():
+        chosen = np.flatnonzero(design.widths == width)
+        columns = starts[chosen, None] + np.arange(width)
+        at = columns[:, :, None], columns[:, None, :]
+        values, vectors = np.linalg.eigh(covariance[at])
+        good = values[:, 0] > ESTIMABLE
+        scaled = vectors / np.where(good[:, None], values, np.inf)[:, None, :]
+        inverse[at] = scaled @ vectors.transpose(0, 2, 1)
+        estimable[chosen] = good
+    return inverse, estimable
 
 
 def explained_by_stimulus(
-    x: Array, parts: Explained, folds: Folds
+    x: Activations, parts: Explained, folds: Folds
 ) -> Iterator[tuple[Array, Array]]:
-    """Explained sum of squares (stimulus, feature) and squared norm (stimulus,), block by block.
+    """Explained sum of squares (stimulus, feature) and squared norm (stimulus,), piece by piece.
 
-    The second product with the activations, which only the scores of single stimuli need.
+    The second pass over the activations, which only the scores of single stimuli need.
     """
-    xp = array_namespace(x)
-    members, same = (asarray_like(m, x) for m in (parts.designs.members, parts.designs.same))
-    for fit, (_, test) in zip(parts.fits, folds, strict=True):
-        inner = (fit.weights @ fit.weights.T) * same
-        for block in blocks(test, x.shape[1]):
-            wide = take(x, block)
-            wide -= parts.shift
-            wide -= fit.mean_x
-            d = asarray_like(parts.designs.columns[block, 1:] - fit.mean_d, x)
-            gain = d * (2 * (wide @ fit.weights.T) - d @ inner)
-            wide *= wide
-            yield gain @ members.T, xp.sum(wide, axis=1)
+    projected, design = parts.projected, parts.projected.designs
+    plans = []
+    for w, fold, (_, test) in zip(parts.weights, projected.folds, folds, strict=True):
+        inner = asarray_like(design.same, w) * (w @ w.T)
+        plans.append((w, inner, fold, np.isin(np.arange(len(design.columns)), test)))
+    members = asarray_like(design.members, projected.shift)
+    for rows, block in as_blocks(x):
+        for w, inner, fold, tested in plans:
+            for piece in pieces(np.flatnonzero(tested[rows]), block.shape[1]):
+                xp = array_namespace(block)
+                wide = xp.take(block, asarray_like(piece, block), axis=0)
+                wide = xp.astype(wide, xp.float64) - projected.shift - fold.mean_x
+                d = asarray_like(design.columns[rows][piece] - fold.mean_d, wide)
+                gain = d * (2 * (wide @ w.T) - d @ inner)
+                yield gain @ members.T, xp.sum(wide * wide, axis=1)
