@@ -13,9 +13,10 @@ from reptools.arrays import to_host
 from reptools.errors import DataError, DimensionError
 from reptools.labels import STIMULUS, Index, Rows, check_unique, match_rows, reordered
 from reptools.schema import DISSIMILARITY
-from reptools.statistics.pairs import count_stimuli
+from reptools.statistics.pairs import count_stimuli, upper
 
 OTHER = "stimulus_"  # the second stimulus dimension of an RDM
+ROUNDING = 1e-5  # of the largest distance: halves and the diagonal as float32 leaves them
 Vector = np.ndarray[Any, Any]
 
 
@@ -36,7 +37,8 @@ class RdmSide:
         """The upper triangle, row by row, in float64."""
         if not isinstance(self.data, xr.DataArray):
             return _finite(self.data, self.name)
-        square = self.data.isel(dict(index)).transpose(STIMULUS, OTHER).values
+        # the variable: coordinates of a single slab are not needed, and cost more than its values
+        square = self.data.variable.isel(dict(index)).transpose(STIMULUS, OTHER).values
         if self.rows is not None:
             square = square[np.ix_(self.rows, self.rows)]
         return _finite(condense(square, self.name), self.name)
@@ -155,28 +157,33 @@ def condense(square: Vector, name: str = "rdm") -> Vector:
     square = np.asarray(square, dtype=np.float64)
     if square.ndim != 2 or square.shape[0] != square.shape[1]:
         raise DimensionError(f"{name} has the shape {square.shape}. Pass a square matrix.")
-    upper = np.triu_indices(len(square), k=1)
-    above, below = square[upper], square.T[upper]
-    scale = np.nanmax(np.abs(above), initial=0.0)
-    itself = np.nanmax(np.abs(np.diagonal(square)), initial=0.0)  # NaN: not measured
-    if itself > 1e-5 * scale:
+    above = upper(square)
+    if not np.array_equal(square, square.T):
+        _refuse_lopsided(above, upper(square.T), name)
+    itself = np.nanmax(np.abs(square.diagonal()), initial=0.0)  # NaN: not measured
+    if itself > 0 and itself > ROUNDING * np.nanmax(np.abs(above), initial=0.0):
         raise DataError(
             f"{name} has {itself:.3g} on its diagonal, where a dissimilarity is 0: it looks like "
             "similarities. Turn them into dissimilarities, such as 1 - r for correlations, or "
             "pass the upper triangle as a condensed vector."
         )
-    if not np.allclose(above, below, rtol=0, atol=1e-5 * scale, equal_nan=True):
+    return above
+
+
+def _refuse_lopsided(above: Vector, below: Vector, name: str) -> None:
+    scale = np.nanmax(np.abs(above), initial=0.0)
+    if not np.allclose(above, below, rtol=0, atol=ROUNDING * scale, equal_nan=True):
         worst = float(np.nanmax(np.abs(above - below)))
         raise DataError(
             f"{name} is not symmetric (halves differ by up to {worst:.3g}). "
             "Average the halves, or pass the one you mean as a condensed vector."
         )
-    return above
 
 
 def _finite(vector: Vector, name: str) -> Vector:
-    bad = int((~np.isfinite(vector)).sum())
-    if bad:
+    finite = np.isfinite(vector)
+    if not finite.all():
+        bad = vector.size - np.count_nonzero(finite)
         raise DataError(
             f"{name} has {bad} of {vector.size} distances that are not finite. "
             "Leave their stimuli out on both sides."

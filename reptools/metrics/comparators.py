@@ -1,7 +1,8 @@
-"""Comparing dissimilarity matrices: each is ranked or normalised once, a pair is one product."""
+"""Comparing dissimilarity matrices: each is ranked, whitened or normalised once, then a product."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Literal
@@ -10,95 +11,125 @@ import numpy as np
 
 from reptools.errors import DataError, StimulusError
 from reptools.registry import metric
+from reptools.statistics.bures import fidelity, unit_factor
+from reptools.statistics.ranks import Ranking, concordance, ranking
+from reptools.statistics.whitening import whitened
 
-Comparator = Literal["pearson", "spearman", "kendall_tau_a", "cosine"]
+Comparator = Literal[
+    "pearson",
+    "spearman",
+    "kendall_tau_a",
+    "kendall_tau_b",
+    "rho_a",
+    "cosine",
+    "whitened_cosine",
+    "whitened_pearson",
+    "bures",
+]
 Vector = np.ndarray[Any, Any]
 # distances closer than this share of the largest are one value: rounding must not rank them
 ROUNDING = 1e-12
+# an RDM of one value has no order and no deviations, but it still has a direction
+NEEDS_NO_SPREAD = ("cosine", "whitened_cosine", "bures")
+BLOCK = 2**15  # distances of all RDMs that are multiplied at once
 
 
 @dataclass(frozen=True)
 class PreparedRdm:
     """One condensed RDM as its comparator needs it.
 
-    ``values`` has norm 1 (centred, and ranked for Spearman), or for Kendall's tau holds the
-    number of each distance among the different ones; ``tied`` is the share of tied pairs.
+    ``values`` is a vector whose product with another is the score; for Kendall's taus the
+    ``ranking`` stands instead, for Bures patterns (stimulus, dimension) with these distances.
     """
 
     method: Comparator
     values: Vector
-    tied: float = 0.0
+    ranking: Ranking | None = None
 
 
 def prepared_rdm(rdm: Vector, /, *, method: Comparator = "spearman") -> PreparedRdm:
-    """Rank or normalise a condensed RDM (float64, finite).
+    """Rank, whiten or normalise a condensed RDM (float64, finite).
 
     Raises
     ------
     StimulusError
         It has fewer than 3 stimuli.
     DataError
-        All distances are equal (for the cosine: zero).
+        All distances are equal (zero, for the cosines and Bures), or no patterns have them (Bures).
     """
     if rdm.size < 3:
         raise StimulusError(
             f"comparing RDMs needs at least 3 stimuli, got {rdm.size + 1}. Pass more stimuli."
         )
-    largest = float(np.abs(rdm).max())
-    spread = largest if method == "cosine" else float(np.ptp(rdm))
-    if spread <= ROUNDING * largest:
+    largest = max(float(rdm.max()), -float(rdm.min()))
+    scaled = rdm / (largest or 1.0)  # so that no square overflows
+    spread = largest if method in NEEDS_NO_SPREAD else float(np.ptp(scaled))
+    if spread <= (0.0 if method in NEEDS_NO_SPREAD else ROUNDING):
         raise DataError(
             f"all {rdm.size} distances are {float(rdm[0]):.6g}, so a {method} with this RDM is "
             "undefined. Leave this RDM out."
         )
-    if method == "cosine":
-        return PreparedRdm(method, _unit(rdm / largest))
-    if method == "pearson":
-        return PreparedRdm(method, _unit_centred(rdm / largest))
-    order, number = _numbered(rdm, ROUNDING * largest)
-    counts = np.bincount(number).astype(np.float64)
-    if method == "spearman":
-        ranks = (np.cumsum(counts) - (counts - 1) / 2)[number]  # tied values share their mean rank
-        return PreparedRdm(method, _unit_centred(_put_back(ranks, order)))
-    tied = float((counts * (counts - 1)).sum()) / (rdm.size * (rdm.size - 1))
-    return PreparedRdm(method, _put_back(number, order), tied)
+    if method in ("pearson", "whitened_pearson"):
+        scaled -= scaled.mean()
+    if method in ("whitened_cosine", "whitened_pearson"):
+        scaled = whitened(scaled)
+    if method == "bures":
+        return PreparedRdm(method, unit_factor(scaled))
+    if method in ("spearman", "rho_a", "kendall_tau_a", "kendall_tau_b"):
+        return _ranked(ranking(scaled, ROUNDING), method)
+    return PreparedRdm(method, _unit(scaled))
+
+
+def _ranked(order: Ranking, method: Comparator) -> PreparedRdm:
+    if method in ("kendall_tau_a", "kendall_tau_b"):
+        return PreparedRdm(method, np.empty(0), order)
+    m = order.number.size
+    centred = order.ranks - (m + 1) / 2
+    if method == "rho_a":  # the norm of ranks without ties, whatever ties there are
+        return PreparedRdm(method, centred / sqrt((m**3 - m) / 12))
+    return PreparedRdm(method, _unit(centred))
+
+
+def _unit(values: Vector) -> Vector:
+    values /= np.linalg.norm(values)
+    return values
 
 
 def similarity(a: PreparedRdm, b: PreparedRdm, /) -> float:
     """The comparator's value for two RDMs prepared for the same method."""
-    if a.method != "kendall_tau_a":
-        return float(np.clip(a.values @ b.values, -1.0, 1.0))  # rounding may exceed 1
-    from scipy.stats import kendalltau  # slow to import
-
-    # tau-b divides by the pairs untied on either side, tau-a by all pairs
-    tau_b = kendalltau(a.values, b.values, method="asymptotic").statistic
-    return float(tau_b) * sqrt((1 - a.tied) * (1 - b.tied))
-
-
-def _numbered(rdm: Vector, tolerance: float) -> tuple[Vector, Vector]:
-    """Sorting order, and in that order the number of each distance among the different ones."""
-    order = np.argsort(rdm)  # any order of ties will do: they share a number
-    steps = np.diff(rdm[order]) > tolerance
-    return order, np.concatenate([[0], np.cumsum(steps)])
+    if a.ranking is not None and b.ranking is not None:
+        value = _tau(a.ranking, b.ranking, ties_count=a.method == "kendall_tau_a")
+    elif a.method == "bures":
+        value = fidelity(a.values, b.values)
+    else:
+        value = float(a.values @ b.values)
+    return min(1.0, max(-1.0, value))  # rounding may exceed 1
 
 
-def _put_back(values: Vector, order: Vector) -> Vector:
-    unsorted = np.empty_like(values)
-    unsorted[order] = values
-    return unsorted
+def similarities(a: Sequence[PreparedRdm], b: Sequence[PreparedRdm], /) -> Vector:
+    """Scores (a, b) of all pairs: one matrix product where the score is a product of vectors."""
+    method = a[0].method
+    if method in ("kendall_tau_a", "kendall_tau_b", "bures"):
+        return np.array([[similarity(one, other) for other in b] for one in a])
+    table = np.zeros((len(a), len(b)))
+    for start in range(0, a[0].values.size, BLOCK):
+        here = slice(start, start + BLOCK)
+        table += np.stack([s.values[here] for s in a]) @ np.stack([s.values[here] for s in b]).T
+    return np.clip(table, -1.0, 1.0)
 
 
-def _unit_centred(values: Vector) -> Vector:
-    return _unit(values - values.mean())
-
-
-def _unit(values: Vector) -> Vector:
-    return np.asarray(values / np.linalg.norm(values))
+def _tau(a: Ranking, b: Ranking, *, ties_count: bool) -> float:
+    """Concordant less discordant pairs over all pairs, or over those untied on either side."""
+    pairs = a.number.size * (a.number.size - 1) // 2
+    if ties_count:
+        return concordance(a, b) / pairs
+    return concordance(a, b) / sqrt(pairs - a.tied_pairs) / sqrt(pairs - b.tied_pairs)
 
 
 @metric(
     kind="rdms",
     each=prepared_rdm,
+    many=similarities,
     better="higher",
     bounds=(-1.0, 1.0),
     symmetric=True,
@@ -110,14 +141,30 @@ def compare_rdms(a: PreparedRdm, b: PreparedRdm, /) -> float:
     Parameters
     ----------
     a, b : DataArray (..., stimulus, stimulus_), square array or condensed vector
-        Symmetric matrices, as :func:`rdm` makes them, or their upper triangles row by row.
-        Labelled ones are lined up by stimulus label; outer dimensions (subject, step) that
-        both have are paired, the others are crossed.
-    method : {"pearson", "spearman", "kendall_tau_a", "cosine"}, default "spearman"
-        Spearman asks for the same order of distances only and gives tied distances their mean
-        rank, which favours categorical models. Kendall's tau-a counts concordant less
-        discordant pairs of distances over all pairs, so ties cost. Pearson asks for a linear,
-        cosine for a proportional relation.
+        Symmetric matrices with a zero diagonal, as :func:`rdm` makes them, or their upper
+        triangles row by row. Labelled ones are lined up by stimulus label; outer dimensions
+        (subject, step) that both have are paired, the others are crossed.
+    method : str, default "spearman"
+        What counts as alike. Only the order of distances:
+
+        - "spearman": correlation of ranks, tied distances sharing their mean rank. This favours
+          models with many ties (categorical ones) over models that rank every pair.
+        - "rho_a": its expectation when ties are broken at random, so that ties cost;
+          12 x'y/(m^3 - m) - 3 (m + 1)/(m - 1) on the ranks of m distances.
+        - "kendall_tau_a": concordant less discordant pairs of distances, over all pairs; ties cost.
+        - "kendall_tau_b": the same over the pairs that are untied; ties do not cost.
+
+        Their sizes:
+
+        - "pearson": a linear relation.
+        - "cosine": a proportional relation, for distances with a meaningful zero
+          (cross-validated ones). High for any two RDMs of positive distances.
+        - "whitened_cosine", "whitened_pearson": the same after decorrelating the errors that
+          distances share because they share stimuli. The whitened cosine of squared Euclidean
+          RDMs is biased linear CKA.
+        - "bures": normalised Bures similarity of the kernels of squared Euclidean (or
+          correlation) distances, the cosine of the Procrustes angle between their patterns;
+          from 0 to 1.
 
     Returns
     -------
@@ -131,19 +178,26 @@ def compare_rdms(a: PreparedRdm, b: PreparedRdm, /) -> float:
     DimensionError
         An input is no square matrix and no condensed vector.
     DataError
-        A distance is not finite (they are counted), an RDM is not symmetric, or it is constant.
+        A distance is not finite (they are counted), an RDM is not symmetric, has values on its
+        diagonal (as similarities do) or is constant; for "bures", no patterns have its distances.
     ParameterError
         An option is unknown or has a value that is not listed above.
 
     Notes
     -----
     Distances that differ by less than 1e-12 of the largest one are ties: the rounding of
-    computed distances would order them at random.
+    computed distances would order them at random. Kendall's taus count exactly, in the time of
+    a merge sort.
 
     References
     ----------
     Kriegeskorte, Mur & Bandettini (2008), Representational similarity analysis.
     Nili et al. (2014), A toolbox for representational similarity analysis (Kendall's tau-a).
+    Schuett et al. (2023), Statistical inference on representational geometries, eLife 12 (rho-a).
+    Diedrichsen et al. (2021), Comparing representational geometries using whitened
+    unbiased-distance-matrix similarity (whitened comparators, for Sigma_K = I).
+    Harvey, Lipshutz & Williams (2023), Duality of Bures and shape distances with implications
+    for comparing neural representations, arXiv:2311.11436.
 
     Examples
     --------

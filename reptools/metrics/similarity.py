@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from reptools.arrays import Array, to_host
-from reptools.metrics.comparators import Comparator, PreparedRdm, prepared_rdm, similarity
+from reptools.arrays import Array, array_namespace, float64, to_host
+from reptools.metrics.comparators import (
+    Comparator,
+    PreparedRdm,
+    prepared_rdm,
+    similarities,
+    similarity,
+)
 from reptools.record import Context
 from reptools.registry import metric
 from reptools.statistics.distances import Distance, condensed
+
+SQUARES_FIT = 1e100  # magnitudes up to here, and down to its inverse, can be squared and summed
+# ranks turn the rounding of equal distances into differences, and Bures takes its square root
+LINEAR = ("pearson", "cosine", "whitened_pearson", "whitened_cosine")
 
 
 def rdm_side(
@@ -18,13 +28,27 @@ def rdm_side(
     context: Context | None = None,
 ) -> PreparedRdm:
     """The RDM of one side, made ready for its comparator."""
+    x = _moderate(x if compare in LINEAR else float64(x))
     distances = condensed(x, rdm, None if context is None else context.stimulus)
     return prepared_rdm(to_host(distances), method=compare)
+
+
+def _moderate(x: Array) -> Array:
+    """``x``, divided by its largest magnitude where squares would overflow or vanish.
+
+    No comparator minds the scale of an RDM.
+    """
+    xp = array_namespace(x)
+    largest = float(xp.max(xp.abs(x)))
+    if largest == 0.0 or 1 / SQUARES_FIT < largest < SQUARES_FIT:
+        return x
+    return float64(x) / largest
 
 
 @metric(
     kind="pair",
     each=rdm_side,
+    many=similarities,
     better="higher",
     bounds=(-1.0, 1.0),
     symmetric=True,
@@ -42,16 +66,18 @@ def rsa(x: PreparedRdm, y: PreparedRdm, /) -> float:
     rdm : {"correlation", "euclidean", "sqeuclidean", "cosine"}, default "correlation"
         Distance between two patterns. The correlation distance ignores the mean and the scale
         of each pattern; see :func:`rdm`.
-    compare : {"pearson", "spearman", "kendall_tau_a", "cosine"}, default "spearman"
-        How the two RDMs are compared; see :func:`compare_rdms`. Spearman assumes no more than
-        the same order of distances.
+    compare : str, default "spearman"
+        How the two RDMs are compared: "pearson", "spearman", "kendall_tau_a", "kendall_tau_b",
+        "rho_a", "cosine", "whitened_cosine", "whitened_pearson" or "bures"; see
+        :func:`compare_rdms`. Spearman assumes no more than the same order of distances.
     prepare : str, sequence of str or None, default None
         Done to each side first: "zscore", "unit_norm", "drop_top:K", or several.
 
     Returns
     -------
     DataArray
-        The score, 1 for the same order of distances, named "rsa", over the outer dimensions.
+        The score, named "rsa", over the outer dimensions. With Spearman, 1 for the same order
+        of distances.
 
     Raises
     ------
@@ -62,6 +88,11 @@ def rsa(x: PreparedRdm, y: PreparedRdm, /) -> float:
         (cosine), or all distances of a side are equal.
     ParameterError
         An option is unknown or has a value that is not listed above.
+
+    Notes
+    -----
+    Resolved in time: sides with a dimension ``time`` are compared time by time, and
+    ``rsa(x, x.rename(time="time_"))`` compares every time with every other.
 
     References
     ----------
