@@ -104,6 +104,16 @@ def test_half_precision_and_large_means_are_centred_in_float64(features):
     np.testing.assert_array_equal(found.scores, reference.scores)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@pytest.mark.parametrize("n_units", [5, 100])
+def test_squares_beyond_float64_change_nothing(features, n_units, scale):
+    x = activations(features, n_units)
+    found, expected = (principal_components(v, features) for v in (x * scale, x))
+    np.testing.assert_allclose(found.scores / scale, expected.scores, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(found.explained, expected.explained, rtol=1e-11)
+    np.testing.assert_allclose(found.share, expected.share, rtol=0, atol=1e-11)
+
+
 def test_constant_feature_is_missing_and_named(features):
     features["flat"] = ("stimulus", np.ones(40))
     with pytest.warns(ReptoolsWarning, match="'flat'"):
@@ -116,7 +126,7 @@ def test_what_cannot_be_decomposed_is_refused_by_name(features):
     x = activations(features, 4)
     with pytest.raises(DimensionError, match=r"principal_components: .*'step'.*x\.isel\(step=-1\)"):
         principal_components(x.expand_dims(step=2), features)
-    with pytest.raises(DataError, match="does not vary: none of its 4 units"):
+    with pytest.raises(DataError, match="principal_components: none of its 4 units varies"):
         principal_components(0 * x + 0.1, features)
     with pytest.raises(DataError, match=r"1 of 40 stimuli \(rows 3\)"):
         principal_components(x.where(x.stimulus != "s3"), features)

@@ -24,6 +24,7 @@ from reptools.features import as_features, several
 from reptools.provenance import versions
 from reptools.results import source_of
 from reptools.statistics.design import Feature
+from reptools.statistics.spectrum import leading_axes, scaled
 
 RESERVED = ("scores", "explained", "share", "stimulus", "component", "feature")
 Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -94,12 +95,12 @@ def principal_components(x: Any, features: Any, /, *, n_components: int = 10) ->
         parts = as_features(features, side)
         _check_names(parts)
         values = np.asarray(to_host(side.slab(())), dtype=np.float64)
-        scores, explained = _decompose(values, n_components)
+        scores, explained, factor = _decompose(values, n_components)
         share = np.stack([_share(scores, part.columns, part.constant) for part in parts])
         constant = [part.name for part in parts if part.constant]
         if constant:
             warn(f"principal_components: constant, share missing (NaN): {some(constant)}")
-        return _labelled(side, parts, scores, explained, share)
+        return _labelled(side, parts, scores * factor, explained, share)
 
 
 def _check_names(features: Sequence[Feature]) -> None:
@@ -110,29 +111,19 @@ def _check_names(features: Sequence[Feature]) -> None:
         )
 
 
-def _decompose(x: Values, n_components: int) -> tuple[Values, Values]:
-    """Scores (stimulus, component) and fractions of variance, by the smaller side of x."""
+def _decompose(x: Values, n_components: int) -> tuple[Values, Values, float]:
+    """Scores (stimulus, component), fractions of variance, and what the scores are divided by."""
     if not np.isfinite(x).all():
         bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
         raise DataError(
             f"x is not finite for {bad.size} of {len(x)} stimuli (rows {some(bad.tolist())}). "
             "Drop these stimuli first."
         )
-    centred = x - x.mean(axis=0)
-    wide = x.shape[1] > x.shape[0]
-    values, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    total = float((centred**2).sum())
-    # what centring leaves of a constant column is rounding, relative to its own size
-    if total <= (1e-14 * np.abs(x).max(initial=0.0)) ** 2 * x.size:
-        raise DataError(f"x does not vary: none of its {x.shape[1]} units. Pass another layer.")
-    varying = int((values > max(x.shape) * np.finfo(np.float64).eps * values[0]).sum())
-    kept = slice(min(n_components, varying))
-    values, vectors = values[kept], vectors[:, kept]
-    loadings = centred.T @ vectors / np.sqrt(values) if wide else vectors
-    largest = np.abs(loadings).argmax(axis=0)
-    loadings = loadings * np.sign(loadings[largest, np.arange(loadings.shape[1])])
-    return centred @ loadings, values / total
+    centred, factor = scaled(x)
+    values, axes = leading_axes(centred, n_components)
+    largest = np.abs(axes).argmax(axis=0)
+    axes = axes * np.sign(axes[largest, np.arange(axes.shape[1])])
+    return centred @ axes, values / (centred**2).sum(), factor
 
 
 def _share(scores: Values, columns: Values, constant: bool) -> Values:
