@@ -15,10 +15,12 @@ import xarray as xr
 
 import reptools as rt
 from reptools.errors import (
+    DataError,
     DimensionError,
     IncompleteWarning,
     MissingExtraError,
     ParameterError,
+    ReptoolsWarning,
     StimulusError,
     StoreError,
 )
@@ -134,6 +136,7 @@ def test_provenance_says_what_was_captured(inputs, out):
                 "dtype": "torch.float64",
             }
         },
+        "left_out": [],
         "mode": "eval",
         "grad": False,
         "device": "cpu",
@@ -268,6 +271,35 @@ def test_batches_of_every_usual_form(inputs, out):
         close(stored(out, layer), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", ">f4", "float16"])
+def test_numpy_batches_become_tensors_in_the_precision_of_the_model(dtype, inputs, out):
+    model = mlp()
+    digits = np.array(["zero"] * 5)  # labels beside the input are ignored, whatever they are
+    halves = [half.numpy().astype(dtype) for half in inputs.split(5)]
+    before = [half.copy() for half in halves]
+    halves[0].flags.writeable = False
+    rt.capture(model, [halves[0], (halves[1], digits)], out=out, layers="0")
+    given = torch.from_numpy(np.concatenate(before).astype("float32"))
+    close(stored(out, "0"), model[0](given).detach().numpy())
+    assert all(np.array_equal(a, b) for a, b in zip(halves, before, strict=True))
+
+
+def test_numpy_batches_of_whole_numbers_stay_whole(out):
+    words = np.arange(N * 2).reshape(N, 2) % 7
+    model = nn.Sequential(seeded(nn.Embedding(7, 3)))
+    rt.capture(model, [{"input": words}], out=out, layers="0", sequence="flatten")
+    close(stored(out, "0"), model[0].weight.detach().numpy()[words].reshape(N, 6))
+
+
+def test_call_gets_numpy_batches_as_they_are(inputs, out):
+    seen = []
+    model = mlp()
+    run = lambda m, x: (seen.append(type(x)), m(torch.from_numpy(x)))  # noqa: E731
+    rt.capture(model, [inputs.numpy()], out=out, layers="0", call=run)
+    assert seen == [np.ndarray]
+    close(stored(out, "0"), model[0](inputs).detach().numpy())
+
+
 def test_patterns_keep_the_order_asked_for(inputs, out):
     model = nn.Sequential(OrderedDict(fc1=nn.Linear(6, 6), act1=nn.ReLU(), fc2=nn.Linear(6, 6)))
     path = rt.capture(model, [inputs], out=out, layers=["act*", "fc*", "fc1"])
@@ -281,10 +313,50 @@ def test_star_passes_over_containers_that_are_never_called(inputs, out):
     assert list(rt.open(path)["layers"].children) == ["inner.0", "inner.1"]
 
 
+def encoder(layers: int = 2) -> nn.Module:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    return nn.TransformerEncoder(seeded(layer), layers, enable_nested_tensor=False)
+
+
+def test_a_pattern_leaves_out_what_does_not_run_and_says_so(out):
+    # attention uses the weights of out_proj without calling it
+    tokens = torch.randn(N, 3, 8, generator=torch.Generator().manual_seed(2))
+    model = encoder()
+    with pytest.warns(ReptoolsWarning, match=r"capture: left out 2 of 20 modules .*"
+                      r"'layers\.0\.self_attn\.out_proj', 'layers\.1\.self_attn\.out_proj'"):  # fmt: skip
+        rt.capture(model, tokens.split(5), out=out, layers="*", sequence="token")
+    tree = rt.open(out)
+    kept = list(tree["layers"].children)
+    assert len(kept) == 18 and "layers.0.self_attn" in kept
+    left_out = json.loads(tree.attrs["provenance"])["capture"]["left_out"]
+    assert left_out == [f"layers.{i}.self_attn.out_proj" for i in range(2)]
+    assert hooks_of(model) == 0
+
+
+def test_a_named_layer_that_does_not_run_is_an_error_that_suggests_a_pattern(out):
+    tokens = torch.zeros(N, 3, 8)
+    name = "layers.0.self_attn.out_proj"
+    with pytest.raises(ParameterError, match=rf"'{name}' did not run in batch 0.*Capture "
+                       r"'layers\.0\.self_attn' around it, or use .*'layers\.0\.self_attn\.\*'"):  # fmt: skip
+        rt.capture(encoder(1), [tokens], out=out, layers=["*", name], sequence="token")
+    with pytest.raises(ParameterError, match=rf"none of the modules .* ran in batch 0: '{name}'"):
+        rt.capture(encoder(1), [tokens], out=out, layers="*out_proj", sequence="token")
+
+
+def test_a_layer_that_runs_in_the_first_batch_only_is_refused(inputs, out):
+    first = []
+
+    def run(m, x):
+        m[1](x) if first else m(x)
+        first.append(True)
+
+    with pytest.raises(ParameterError, match="layer '0' did not run in batch 1"):
+        rt.capture(mlp(), [inputs, inputs[:, :5]], out=out, layers="*", call=run)
+
+
 def test_values_do_not_depend_on_which_layers_are_asked_for(tmp_path):
     # a fused encoder layer would skip its submodules, and round otherwise
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    model = nn.TransformerEncoder(seeded(layer), 2, enable_nested_tensor=False)
+    model = encoder()
     tokens = torch.randn(N, 3, 8, generator=torch.Generator().manual_seed(2))
     few, many = (
         rt.capture(model, [tokens], out=tmp_path / f"{i}.h5", layers=names, sequence="token")
@@ -453,7 +525,7 @@ def test_batches_that_cannot_be_meant(inputs, out):
         rt.capture(mlp(), inputs, out=out, layers="0")
     with pytest.raises(ParameterError, match="batches is one dict"):
         rt.capture(mlp(), {"x": inputs}, out=out, layers="0")
-    with pytest.raises(ParameterError, match="a batch is a str"):
+    with pytest.raises(ParameterError, match=r"a batch is 'image.png' \(str\)"):
         rt.capture(mlp(), ["image.png"], out=out, layers="0")
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs), shuffle=True)
     with pytest.raises(StimulusError, match=r"random order \(RandomSampler\)"):
@@ -479,6 +551,71 @@ def test_outputs_that_are_no_rows_of_stimuli(inputs, out):
         shown(lambda x: x + 1j)
     with pytest.raises(DimensionError, match=r"'inner' gives 6 axes"):
         shown(lambda x: x[:, None, None, None, None])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (float("nan"), "1 NaN and 0 infinite of 20 values"),
+        (float("inf"), "0 NaN and 1 infinite of 20 values"),
+        (-float("inf"), "0 NaN and 1 infinite"),
+    ],
+)
+def test_values_that_are_not_finite_are_refused_and_the_batches_before_stay(
+    spoil, words, inputs, out
+):
+    def reduce(x, batch):
+        if batch[0, 0] == inputs[4, 0]:  # the second batch
+            x[3, 1] = spoil
+        return x
+
+    model = mlp()
+    with pytest.raises(DataError, match=rf"capture: layer '0' gives {words} .*in batch 1, for 1 "
+                       r"of its 4 stimuli \(rows 3\).*allow_nan=True"):  # fmt: skip
+        rt.capture(model, inputs.split(4), out=out, layers="0", stimulus=LABELS, reduce=reduce)
+    repair(out)
+    with pytest.warns(IncompleteWarning, match="incomplete: 4 of 10 stimuli"):
+        close(stored(out, "0"), model[0](inputs[:4]).detach().numpy())
+    rt.capture(
+        model, inputs.split(4), out=out, layers="0", reduce=reduce, allow_nan=True, overwrite=True
+    )
+    assert np.argwhere(~np.isfinite(stored(out, "0"))).tolist() == [[7, 1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"layers": None}, ParameterError, "layers is None, .* layers=\\['fc1'\\]"),
+        ({"layers": [0, 2]}, ParameterError, "layers holds 0, 2 of type int.*as text: '0'"),
+        ({"layers": [None]}, ParameterError, "layers holds None of type NoneType"),
+        ({"layers": {"0": 1}}, ParameterError, "layers is {'0': 1}"),
+        ({"model": len}, ParameterError, "model is <built-in function len> .*torch.nn.Module"),
+        ({"model": nn.Linear}, ParameterError, "model is the class Linear"),
+        ({"batches": None}, ParameterError, "batches is None"),
+        ({"batches": 3}, ParameterError, "batches is 3 \\(int\\)"),
+        ({"batches": [np.array(["a"])]}, ParameterError, "a batch is an array of <U1"),
+        ({"batches": [("a", "b")]}, ParameterError, r"a batch is \('a', 'b'\) \(tuple\)"),
+        ({"batches": [None]}, ParameterError, "a batch is None"),
+        ({"out": None}, ParameterError, "out is None"),
+        ({"out": "run.csv"}, ParameterError, "out is 'run.csv', .* HDF5. Let it end in .h5"),
+        ({"out": "run"}, ParameterError, "out is 'run'"),
+        ({"out": "."}, StoreError, ". is a folder. Name a file in it: out='run.h5'"),
+        ({"coords": ["a"]}, ParameterError, "coords is \\['a'\\] \\(list\\)"),
+        ({"features": 3}, ParameterError, "features is 3"),
+        ({"provenance": "seed"}, ParameterError, "provenance is 'seed'"),
+        ({"reduce": "mean"}, ParameterError, "reduce is 'mean'"),
+        ({"call": 3}, ParameterError, "call is 3"),
+        ({"reduce": lambda x, batch: x.numpy()}, ParameterError, "reduce gives a ndarray .*'0'"),
+        ({"stimulus": 5}, StimulusError, r"stimulus has shape \(\)"),
+        ({"stimulus": ["a"] * N}, StimulusError, "stimulus labels must be unique"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(change, error, words, inputs, out, monkeypatch):
+    monkeypatch.chdir(out.parent)
+    given = {"model": mlp(), "batches": [inputs], "out": out, "layers": "0", **change}
+    with pytest.raises(error, match=f"capture: {words}"):
+        rt.capture(given.pop("model"), given.pop("batches"), **given)
+    assert not list(out.parent.iterdir())
 
 
 def test_an_existing_file_stays(inputs, out):

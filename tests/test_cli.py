@@ -24,6 +24,7 @@ from reptools.cli import output
 from reptools.cli.app import build_app
 from reptools.errors import DeadUnitWarning
 from reptools.parameters import Range
+from reptools.record import Score
 from reptools.registry import forget, metric, metrics
 
 N = 40
@@ -73,11 +74,39 @@ def write(path: Path, seed: int, *, prefix: str = "s", dead: bool = False, n: in
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("cli")
+    write_tokens(folder / "tokens.h5")
+    write_recording(folder / "brain.h5")
     return {
         "a": write(folder / "a.h5", 0),
         "b": write(folder / "b.h5", 1, dead=True),
         "other": write(folder / "other.h5", 2, prefix="t"),
     }
+
+
+def write_tokens(path: Path, n: int = N) -> Path:
+    """Two blocks with four tokens each, and a head without."""
+    rng = np.random.default_rng(5)
+    with rt.Writer(path, system="vit", stimulus=[f"s{i:02d}" for i in range(n)]) as writer:
+        blocks = {f"blocks.{i}": rng.normal(size=(n, 4, 3)) for i in range(2)}
+        writer.append({**blocks, "head": rng.normal(size=(n, 6))})
+    return path
+
+
+def write_recording(path: Path, n: int = N) -> Path:
+    """A foreign file: one region of two named subjects at five moments, feature included."""
+    x = np.random.default_rng(6).normal(size=(2, 5, n, 3))
+    dims = ("subject", "time", "stimulus", "unit")
+    time = np.array([-0.1, 0.0, 0.1, 0.2, 0.3], np.float32)
+    region = xr.Dataset(
+        {"activation": (dims, x)}, {"subject": ("subject", ["s01", "s02"]), "time": ("time", time)}
+    )
+    odd = xr.Dataset({"odd": ("stimulus", np.arange(n) % 2, {"kind": "binary"})})
+    root = xr.Dataset(
+        coords={"stimulus": [f"s{i:02d}" for i in range(n)]}, attrs={"schema": 1, "system": "IT"}
+    )
+    groups = {"/": root, "/layers/it": region, "/features": odd}
+    xr.DataTree.from_dict(groups).to_netcdf(path, engine="h5netcdf")
+    return path
 
 
 @pytest.fixture
@@ -124,9 +153,26 @@ def toys() -> Iterator[None]:
             raise KeyboardInterrupt
         return float(10 / (step - 1))
 
+    @metric(kind="models", dims=("model",), better="lower", bounds=(0.0, math.inf), proper=True)
+    def toy_models(rdm: Any, models: Any, /) -> Any:
+        """Mean gap to each model."""
+        return np.array([abs(rdm - model).mean() for model in models])
+
+    @metric(kind="transfer")
+    def toy_transfer(x: Any, y: Any, features: Any, /) -> Any:
+        """Mean product, for each feature."""
+        return np.full(len(features), (x.mean() - y.std()))
+
+    @metric(kind="single", dims=("component",))
+    def toy_spectrum(x: Any, /) -> Score:
+        """One value for each component."""
+        width = x.shape[1]
+        return Score(np.arange(width), extras={"kept": width}, attrs={"largest": width})
+
+    names = ("toy_gap", "toy_step", "toy_models", "toy_transfer", "toy_spectrum")
     yield
-    forget("toy_gap")
-    forget("toy_step")
+    for name in names:
+        forget(name)
 
 
 def error_of(result: Result) -> str:
@@ -205,10 +251,43 @@ def test_metrics_lists_the_registry(run: Run) -> None:
     assert {row["name"] for row in rows} == set(metrics())
 
 
+def test_every_fact_of_a_metric_is_readable_in_100_columns(
+    run: Run, toys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = run("metrics").stdout  # a pipe has no width
+    assert re.search(r"toy_models +rdm, models +lower +0\.\.inf +no +yes ", wide)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    text = run("metrics").stdout
+    assert max(map(len, text.splitlines())) <= 100
+    assert all(name in text for name in metrics())
+    (told,) = re.findall(r"toy_models\(rdm, models\)\n(.*?)\n\S", text, re.DOTALL)
+    told = " ".join(told.split())
+    for fact in ("Mean gap to each model.", "lower is better", "0 to inf",
+                 "a metric in the mathematical sense", "invariant to nothing declared",
+                 "runs on numpy", "a result over model"):  # fmt: skip
+        assert fact in told
+    one = run("metrics", "toy_models").stdout
+    assert re.search(r"a metric in the mathematical sense +yes", one)
+    assert re.search(r"own dimensions +model", one)
+    assert json.loads(run("metrics", "toy_models", "--json").stdout)["proper"] is True
+    for name in metrics():
+        text = re.sub("\x1b\\[[0-9;]*m", "", run("metrics", name).stdout)
+        assert max(map(len, text.splitlines())) <= 100, name
+
+
+@pytest.mark.parametrize("command", ["compute", "compare", "report"])
+def test_help_fits_100_columns(run: Run, toys: None, command: str) -> None:
+    names = [[name] for name in metrics()] if command == "compute" else [[]]
+    for name in names:
+        text = run(command, *name, "--help").stdout
+        assert max(map(len, text.splitlines())) <= 100, name
+        assert "--at DIM=VALUE" in text and "--step TEXT" in text
+
+
 def test_metrics_tells_all_of_one(run: Run, toys: None) -> None:
     text = run("metrics", "toy-gap").stdout
     assert "toy_gap(x, y, /, *, power=2.0, n_times=None, how='mean', prepare=None)" in text
-    assert re.search(r"power +float at least 0\.5 and at most 4 +2\.0", text)
+    assert re.search(r"power +2\.0 +float at least 0\.5 and at most 4", text)
     assert "Gap between the means of two sides." in text
     found = json.loads(run("metrics", "rsa", "--json").stdout)
     assert found["takes"] == ["x", "y"] and "scale" in found["invariances"]
@@ -229,7 +308,7 @@ def test_compare_gives_the_grid_of_layers(run: Run) -> None:
     np.testing.assert_array_equal(result["values"], expected.values)
     assert result["coords"]["x"]["values"] == ["fc1", "block.0"]
     assert result["attrs"]["params"]["estimator"] == "debiased"
-    assert result["attrs"]["steps"] == {"a.h5": 200, "b.h5": 200}
+    assert result["attrs"]["at"] == {"a.h5": {"step": 200}, "b.h5": {"step": 200}}
     assert [entry["system"] for entry in result["attrs"]["inputs"]] == ["a", "a", "b", "b"]
 
 
@@ -255,6 +334,64 @@ def test_step_all_keeps_the_dimension(run: Run) -> None:
     assert result["dims"] == ["layer", "step", "feature"]
     assert result["coords"]["step"]["values"] == list(STEPS)
     assert np.shape(result["values"]) == (2, 3, 2)
+
+
+def test_layers_are_chosen_by_pattern_in_the_order_asked_for(run: Run) -> None:
+    args = ("compare", "a.h5", "b.h5", "--json", "--layers")
+    result = json.loads(run(*args, "block/*,fc?").stdout)
+    assert result["coords"]["x"]["values"] == result["coords"]["y"]["values"] == ["block.0", "fc1"]
+    one = json.loads(run("compute", "cka", "a.h5::fc*", "b.h5", *args[3:], "block.0").stdout)
+    assert one["values"] == [[result["values"][1][0]]]
+    variance = json.loads(run("variance", "a.h5", "--layers", "f*", "--json").stdout)
+    assert variance["coords"]["layer"]["values"] == ["fc1"]
+
+
+def test_layers_that_only_one_file_has_are_compared_and_told(run: Run) -> None:
+    text = run("compare", "a.h5", "tokens.h5", "--layers", "fc1,head").stdout
+    assert re.search(r"x \\ y +head|x +y +cka", text)
+    assert "tokens.h5 has no layer that matches fc1" in text
+    assert "a.h5 has no layer that matches head" in text
+
+
+def test_a_position_is_a_coordinate_value_or_first_or_last(run: Run) -> None:
+    with rt.open("tokens.h5") as tree:
+        blocks = [tree[f"layers/blocks.{i}"].activation.isel(token=3) for i in range(2)]
+        expected = rt.compare(dict(zip("xy", blocks, strict=True)))
+    args = ("compare", "tokens.h5", "--layers", "blocks*", "--json", "--at")
+    for value in ("token=last", "token=3"):
+        result = json.loads(run(*args, value).stdout)
+        np.testing.assert_array_equal(result["values"], expected.values)
+        assert result["coords"]["token"] == {"dims": [], "values": 3}
+        assert result["attrs"]["at"] == {"tokens.h5": {"token": 3}}
+    every = json.loads(run(*args, "token=all").stdout)
+    assert every["dims"] == ["x", "y", "token"]
+    with rt.open("brain.h5") as tree:
+        x = tree["layers/it"].activation.sel(subject="s02").isel(time=2)
+        expected = float(rt.total_variance(x))
+    args = ("compute", "total_variance", "brain.h5", "--at", "subject=s02", "--at")
+    for value in ("time=0.1", "time = 0.1"):
+        result = json.loads(run(*args, value, "--json").stdout)
+        assert result["values"] == [expected]
+    assert result["coords"]["subject"]["values"] == "s02"
+    assert "time 0.3" in run(*args, "time=last").stdout.replace("0.30000001192092896", "0.3")
+
+
+def test_layers_without_a_picked_dimension_stay_and_are_named(run: Run) -> None:
+    text = run("compare", "tokens.h5", "--at", "token=first").stdout
+    assert (
+        "token 0 is the first of 4 in tokens.h5" in text
+        and "without token: tokens.h5::head" in text
+    )
+    assert re.search(r"x \\ y +blocks\.0 +blocks\.1 +head", text)
+    text = run("compare", "a.h5::fc1", "tokens.h5::head", "--step", "100").stdout
+    assert "tokens.h5 has no step" in text
+
+
+def test_step_is_short_for_at_step(run: Run) -> None:
+    args = ("variance", "a.h5", "--json")
+    assert run(*args, "--step", "0").stdout == run(*args, "--at", "step=0").stdout
+    assert run(*args, "--step", "first").stdout == run(*args, "--step", "0").stdout
+    assert run(*args, "--at", "step=last").stdout == run(*args).stdout
 
 
 def test_variance_is_that_of_python(run: Run) -> None:
@@ -300,10 +437,98 @@ def test_compute_compares_dissimilarity_matrices(run: Run, tmp_path: Path) -> No
     assert result["values"] == [[pytest.approx(1.0)]]
     assert result["coords"]["x"]["values"] == ["it"]
     assert "rdms: 1" in run("info", path).stdout
+    whole = json.loads(run("compute", "compare_rdms", path, "--json").stdout)
+    assert whole["values"] == result["values"]
     message = error_of(run("compute", "compare_rdms", f"{path}::rdms/ti", address, status=2))
     assert "no dissimilarity matrix 'ti'" in message and "'it'" in message
     message = error_of(run("compute", "compare_rdms", "a.h5::fc1", "a.h5::fc1", status=2))
     assert "'a.h5::fc1' is no address of a dissimilarity matrix" in message
+
+
+def test_rdms_of_a_command_are_addresses_of_the_next(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "rdms.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "isatty", lambda: True)
+        text = run("compute", "rdm", "a.h5", "--method", "euclidean", "--out", out).stdout
+    assert "the first 200 of 3200 rows" in text and len(text.splitlines()) < 210
+    assert "step 200 is the last of 3 in a.h5" in text
+    with rt.open("a.h5") as tree, rt.open(out) as written:
+        x = tree["layers/block.0"].activation.isel(step=-1)
+        expected = rt.rdm(x, method="euclidean")
+        found = written["rdms/block.0"].dissimilarity
+        np.testing.assert_array_equal(found.values, expected.values)
+        assert found.dims == ("stimulus", "stimulus_")
+        assert found.attrs["distance"] == "euclidean"
+        assert written.attrs["system"] == "a"
+    told = run("info", out).stdout
+    assert "rdms of a" in told and "rdms: 2" in told and "compute rdm" in told
+    assert "stimuli: 40, first 's00'" in told
+    grid = json.loads(run("compute", "compare_rdms", out, "--json").stdout)
+    assert grid["coords"]["x"]["values"] == ["fc1", "block.0"]
+    direct = json.loads(run("compute", "rsa", "a.h5", "--rdm", "euclidean", "--json").stdout)
+    np.testing.assert_allclose(grid["values"], direct["values"], atol=1e-12)
+
+
+def test_an_rdm_with_steps_is_written_with_them(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "rdms.nc"
+    run("compute", "rdm", "a.h5::fc1", "--step", "all", "--out", out)
+    result = json.loads(run("compute", "compare_rdms", out, "--step", "all", "--json").stdout)
+    assert result["coords"]["step"]["values"] == list(STEPS)
+    assert json.loads(run("compute", "compare_rdms", out, "--json").stdout)["coords"]["step"][
+        "values"
+    ] == STEPS[-1]  # fmt: skip
+
+
+def test_models_are_given_as_addresses(run: Run, toys: None, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.h5", tmp_path / "second.h5"
+    run("compute", "rdm", "a.h5", "--out", first)
+    run("compute", "rdm", "b.h5::fc1", "--out", second)
+    args = ("compute", "toy_models", first, f"{second}::rdms/fc1", f"{first}::rdms/block.0")
+    result = json.loads(run(*args, "--json").stdout)
+    assert result["dims"] == ["rdm", "model"]
+    assert result["coords"]["model"]["values"] == ["fc1", "block.0"]
+    assert result["values"][1][1] == 0.0 and result["values"][0][0] > 0
+    both = json.loads(run("compute", "toy_models", first, first, second, "--json").stdout)
+    assert both["coords"]["model"]["values"] == [
+        f"{first}::rdms/fc1", "block.0", f"{second}::rdms/fc1"
+    ]  # fmt: skip
+    assert re.search(r"rdm +fc1 +block\.0", run(*args).stdout)
+    assert "MODELS" in run(*args[:3], status=2).stderr
+
+
+def test_transfer_takes_two_sides_and_features(run: Run, toys: None) -> None:
+    args = ("compute", "toy_transfer", "brain.h5", "--at", "subject=s01", "--json")
+    crossed = json.loads(run(*args).stdout)
+    assert crossed["dims"] == ["layer", "time", "time_", "feature"]
+    assert np.shape(crossed["values"]) == (1, 5, 5, 1)
+    paired = json.loads(run("compute", "toy_transfer", "brain.h5", "brain.h5", *args[3:]).stdout)
+    assert paired["dims"] == ["layer", "time", "feature"]
+    np.testing.assert_array_equal(
+        np.diagonal(np.squeeze(crossed["values"])), np.squeeze(paired["values"])
+    )
+    steps = json.loads(run("compute", "toy_transfer", "a.h5", "a.h5", "--json").stdout)
+    assert steps["coords"]["layer"]["values"] == ["fc1", "block.0"]
+    message = error_of(run("compute", "toy_transfer", "a.h5", "brain.h5", status=2))
+    assert "a.h5 and brain.h5 share no layer by name" in message
+
+
+def test_own_dimensions_of_other_lengths_end_in_missing_values(run: Run, toys: None) -> None:
+    result = json.loads(run("compute", "toy_spectrum", "a.h5", "--json").stdout)
+    assert (result["dims"], np.shape(result["values"])) == (["layer", "component"], (2, 7))
+    assert result["values"][0][5:] == [None, None] and None not in result["values"][1]
+    assert result["coords"]["component"]["values"] == [1, 2, 3, 4, 5, 6, 7]
+    assert result["coords"]["kept"] == {"dims": ["layer"], "values": [5.0, 7.0]}
+    assert result["coords"]["largest"] == {"dims": ["layer"], "values": [5, 7]}
+
+
+def test_report_takes_layers_and_positions(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    args = ("report", "tokens.h5", "--out", page, "--metrics", "total_variance", "--layers", "b*")
+    assert json.loads(run(*args, "--at", "token=last", "--json").stdout) == {"page": str(page)}
+    text = page.read_text(encoding="utf-8")
+    assert "at token 3" in text and ">blocks.1<" in text and ">head<" not in text
 
 
 def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
@@ -311,6 +536,7 @@ def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
     args = ("report", "a.h5", "--out", page, "--title", "Of a", "--metrics", "cka,total_variance")
     assert f"written to {page}" in run(*args).stdout
     assert "Of a" in page.read_text(encoding="utf-8")
+    assert "pass --overwrite" in error_of(run(*args, status=2))
     message = error_of(run("report", "a.h5", "--out", "page.pdf", status=2))
     assert "got 'page.pdf'" in message
 
@@ -332,7 +558,7 @@ def test_a_declared_metric_documents_its_options(run: Run, toys: None) -> None:
     text = run("compute", "toy-gap", "--help").stdout
     assert "Gap between the means of two sides." in text
     assert re.search(r"--power TEXT +float at least 0\.5 and at most 4\s+\[default:\s+2\.0\]", text)
-    assert re.search(r"--how TEXT +mean\|sum\s+\[default:\s+mean\]", text)
+    assert re.search(r"--how TEXT +mean \| sum\s+\[default:\s+mean\]", text)
     assert "reptools compute toy_gap run.h5" in text
     assert re.search(r"--power TEXT +toy_gap: float", run("compare", "--help").stdout)
 
@@ -463,7 +689,27 @@ def test_dead_units_are_warned_of_in_one_line(run: Run) -> None:
         (("compute", "rsa", "a.h5::"), ("'a.h5::' is no address",)),
         (("probe", "a.h5", "--target", "eazy"), ("no feature 'eazy'", "'easy'")),
         (("variance", "a.h5", "--step", "150"), ("no step 150", "100, 200")),
-        (("variance", "a.h5", "--step", "first"), ("last, all or a number", "'first'")),
+        (("variance", "a.h5", "--step", "soon"), ("no step 'soon'", "first, last or all")),
+        (("variance", "a.h5", "--at", "step"), ("--at is 'step'", "DIMENSION=VALUE")),
+        (("variance", "a.h5", "--at", "stimulus=s00"), ("stimulus=s00", "outer dimension")),
+        (("variance", "a.h5", "--step", "0", "--at", "step=0"), ("step is picked twice",)),
+        (("variance", "a.h5", "--at", "token=0"), ("a.h5 has no dimension 'token'", "'step'")),
+        (("compare", "tokens.h5", "--step", "7"), ("tokens.h5 has no steps", "step=7")),
+        (("compare", "brain.h5", "--at", "time=0.25"), ("no time 0.25", "0.2", "0.3")),
+        (("compare", "brain.h5", "--at", "subject=s03"), ("no subject 's03'", "'s01'")),
+        (("compare", "tokens.h5::blocks.0", "--at", "token=9"), ("no token 9", "of 4 are 2, 3")),
+        (("compare", "a.h5", "b.h5", "--layers", "conv*"), ("a.h5 has no layer 'conv*'", "'fc1'")),
+        (("compare", "a.h5", "b.h5", "--layers", "fc1,z"), ("a.h5 and b.h5 matches 'z'", "info")),
+        (("compare", "a.h5::fc1", "--layers", "fc1"), ("--layers", "name layers already")),
+        (
+            ("compare", "tokens.h5"),
+            (
+                "{'token': 4} in tokens.h5::blocks.0 and 1 more",
+                "no dimensions in tokens.h5::head",
+                "--layers blocks.0,blocks.1, or",
+                "--at token=last",
+            ),
+        ),
         (("variance", "none.h5"), ("none.h5 does not exist",)),
         (("info", "none.h5"), ("none.h5 does not exist",)),
     ],
@@ -479,6 +725,34 @@ def test_different_stimuli_name_the_files(run: Run) -> None:
     message = error_of(run("compute", "rsa", "a.h5", "other.h5", status=2))
     assert "a.h5::fc1 and other.h5::fc1 were not shown the same stimuli" in message
     assert "40 only in a.h5::fc1 ('s00'" in message and "40 only in other.h5::fc1" in message
+
+
+def test_json_errors_are_json_and_a_line_on_stderr(run: Run) -> None:
+    for args, kind, part in [
+        (("compute", "rsa", "a.h5::fc2"), "ParameterError", "Close ones: 'fc1'"),
+        (("compute", "rsaa", "a.h5"), "ParameterError", "Did you mean 'rsa'?"),
+        (("info", "none.h5"), "StoreError", "does not exist"),
+        (("metrics", "ckaa"), "ParameterError", "'ckaa'"),
+        (("compute", "rsa", "a.h5", "--rmd", "x"), "NoSuchOption", "--rmd"),
+        (("report", "a.h5"), "MissingParameter", "--out"),
+        (("nothing",), "UsageError", "nothing"),
+    ]:
+        result = run(*args, "--json", status=2)
+        error = json.loads(result.stdout)["error"]
+        assert (error["type"], set(error)) == (kind, {"type", "message"}), args
+        assert part in error["message"], error
+        assert part in result.stderr and '{"' not in result.stderr
+        assert run(*args, status=2).stdout == ""
+
+
+def test_a_folder_is_told_from_a_missing_file(run: Run, files: dict[str, Path]) -> None:
+    folder = files["a"].parent
+    for command in ("info", "validate", "compare"):
+        message = error_of(run(command, folder, status=2))
+        assert f"{folder} is a folder, of 5 files" in message
+        assert f"such as {folder / 'a.h5'}; " in message and f"{folder / '*.h5'} " in message
+    (folder / "empty").mkdir()
+    assert "a folder without .h5 files" in error_of(run("info", "empty", status=2))
 
 
 def test_traceback_shows_where_an_error_came_from(run: Run) -> None:

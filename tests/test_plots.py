@@ -181,6 +181,19 @@ def test_map_limits_come_from_the_bounds(name, values, limits):
     assert "debiased" in figure.axes[1].get_ylabel()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 6), (12, 12)])
+def test_a_long_estimator_stays_within_the_figure(shape):
+    x, y = ([f"layer{i}" for i in range(n)] for n in shape)
+    how = "each unit of y, held out, pooled over folds, divided by the ceiling"
+    scores = xr.DataArray(np.full(shape, 0.5), {"x": x, "y": y}, ["x", "y"], name="predictivity")
+    figure = plots.similarity_map(scores.assign_attrs(estimator=how))
+    figure.draw_without_rendering()
+    label = figure.axes[1].yaxis.label.get_window_extent()
+    assert label.y0 >= 0 and label.y1 <= figure.bbox.height
+    assert label.x1 <= figure.bbox.width
+    assert how in " ".join(figure.axes[1].get_ylabel().split())
+
+
 def test_dark_is_alike_where_lower_is_better():
     @metric(kind="pair", better="lower", bounds=(0, float("inf")))
     def apart(x, y, /):

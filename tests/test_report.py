@@ -125,15 +125,45 @@ def test_every_registered_metric_appears(run, tmp_path):
         """Gap of the means, declared by this test only."""
         return abs(x.mean() - y.mean())
 
+    @metric(kind="models", dims=("model",))
+    def toy_models(rdm, models, /):
+        """Gap to models, declared by this test only."""
+        return [0.0 for _ in models]
+
+    @metric(kind="transfer")
+    def toy_transfer(x, y, features, /):
+        """Nothing, declared by this test only."""
+        return [0.0 for _ in features]
+
+    @metric(kind="pair", dims=("unit",), bounds=(0, 1))
+    def toy_units(x, y, /):
+        """One value for each unit of y, declared by this test only."""
+        return np.linspace(0, 1, y.shape[1])
+
+    @metric(kind="single", dims=("component",))
+    def toy_spectrum(x, /):
+        """One value for each component, declared by this test only."""
+        return x.std(0)
+
+    names = [*metrics()]
     try:
         page = read(build_report(run, tmp_path / "page.html"))
         shown = "".join(Outline(page).text)
         for name, record in metrics().items():
             assert name in shown
-            assert record.kind == "rdms" or record.summary in shown
+            assert f"{name}:" not in shown or record.summary in shown
     finally:
-        forget("toy_spread")
-        forget("toy_gap")
+        for name in names:
+            if name.startswith("toy_"):
+                forget(name)
+    left = re.search(r"Not in this report: (.*)\.\n", shown)[1]
+    assert "toy_models (of dissimilarity matrices, and these files hold activations)" in left or (
+        re.search(r"compare_rdms, .*toy_models \(of dissimilarity matrices", left)
+    )
+    assert "toy_transfer (of two recordings of the same units)" in left
+    assert re.search(r"toy_spectrum \(a result over component\)", left)
+    assert re.search(r"rdm\b.* \(a result over stimulus and stimulus_\)", left)
+    assert "toy_units: 48 stimuli; mean over live units. From 0 to 1." in shown
     assert "Lower is more alike." in shown
     assert "could not be computed" not in shown
 
@@ -218,13 +248,76 @@ def test_file_without_features_still_has_a_report(tmp_path):
     run = write_run(tmp_path / "a.h5", "net-a", features=False)
     page = read(build_report(run, tmp_path / "page.html", metrics=FAST))
     text = "".join(Outline(page).text)
-    assert "variance_explained needs features, and net-a has none." in text
+    assert "The file has no features" in text
+    assert (
+        "Not in this report: variance_explained (of features, and these files have none)." in text
+    )
     assert len(Outline(page).all("img")) == 1
 
 
 def test_layers_can_be_chosen(run, tmp_path):
     page = read(build_report(run, tmp_path / "page.html", metrics=FAST, layers=["fc1"]))
     assert "fc2" not in "".join(Outline(page).text)
+
+
+def test_layers_are_chosen_by_pattern_and_a_file_may_lack_some(run, tmp_path):
+    x = np.random.default_rng(0).normal(size=(48, 3))
+    with rt.Writer(tmp_path / "b.h5", system="net-b", stimulus=[f"s{i}" for i in range(48)]) as w:
+        w.append({"fc1": x, "head": x[:, :2]})
+    page = tmp_path / "page.html"
+    build_report([run, tmp_path / "b.h5"], page, metrics=["cka"], layers=["fc2", "h*", "fc1"])
+    text = "".join(Outline(read(page)).text)
+    assert f"net-a: {run} has no layer that matches h*." in text
+    assert f"net-b: {tmp_path / 'b.h5'} has no layer that matches fc2." in text
+    assert "fc2, fc1" in text and "head, fc1" in text  # in the order asked for
+    with pytest.raises(ParameterError, match=r"b\.h5 has none of 'fc2', but 'fc1', 'head'"):
+        build_report([run, tmp_path / "b.h5"], page, layers=["fc2"])
+
+
+def test_layers_of_other_dimensions_are_mapped_together(tmp_path):
+    rng = np.random.default_rng(0)
+    x, head = rng.normal(size=(20, 4, 3)), rng.normal(size=(20, 5))
+    odd = {"odd": np.arange(20) % 2}
+    with rt.Writer(tmp_path / "a.h5", system="a", stimulus=range(20), features=odd) as writer:
+        writer.append({"head": head, "block": x})
+    page = tmp_path / "page.html"
+    text = "".join(Outline(read(build_report(tmp_path / "a.h5", page, metrics=["cka"]))).text)
+    assert "could not be computed" not in text and "mean over token" in text
+    assert "Layer block has token, and a figure shows one position. Choose it with --at" in text
+    alt = Outline(read(page)).all("img")[0]["alt"]
+    lowest = min(np.mean([float(rt.cka(x[:, i], head)) for i in range(4)]), 1)
+    assert f"from {lowest:.2f} to 1.00" in alt
+
+
+def test_positions_are_chosen_and_said(run, tmp_path):
+    page = tmp_path / "page.html"
+    at = {"step": 10}
+    text = "".join(Outline(read(build_report(run, page, metrics=FAST, at=at))).text)
+    assert "at step 10." in text and "over training" not in text and "only 10" in text
+    with rt.open(run) as tree:
+        x = tree["layers/fc2"].activation.sel(step=10)
+        values = rt.variance_explained(x, tree["features"]).values
+    cells = "".join(f'<td class="numeric">{v:.3f}</td>' for v in values)
+    assert f'<th scope="row">fc2</th>{cells}' in read(page)
+    assert "Accuracy of answered features, step 10" in text
+    with pytest.raises(ParameterError, match=r"a\.h5 has no dimension 'token', but token=last"):
+        build_report(run, page, at={"token": "last"})
+    with pytest.raises(ParameterError, match="no step 15. The nearest of 3 are 10, 20"):
+        build_report(run, page, at={"step": 15})
+    with pytest.raises(ParameterError, match="unit=0 picks along unit"):
+        build_report(run, page, at={"unit": 0})
+
+
+def test_a_complete_file_keeps_a_last_step_that_ends_in_missing_values(tmp_path):
+    x = np.random.default_rng(0).normal(size=(2, 20, 3))
+    x[1, -1] = np.nan  # as its writer was given it
+    with rt.Writer(tmp_path / "a.h5", system="a", stimulus=range(20), steps=[0, 1]) as writer:
+        for step in (0, 1):
+            writer.append({"fc": x[step]}, step=step)
+    page = read(build_report(tmp_path / "a.h5", tmp_path / "page.html", metrics=["cka"]))
+    text = "".join(Outline(page).text)
+    assert "2, to 1" in text
+    assert "not finite for 1 of 20 stimuli" in text
 
 
 def test_unfinished_file_is_reported_up_to_its_last_whole_step(tmp_path):
@@ -246,7 +339,9 @@ def test_wrong_requests_are_refused_before_anything_is_computed(run, tmp_path):
     out = tmp_path / "page.html"
     with pytest.raises(ParameterError, match=r"build_report: .*'ckka'.*'cka'"):
         build_report(run, out, metrics=["ckka"])
-    with pytest.raises(ParameterError, match=r"build_report: layers: 'fc9' not in .*'fc1', 'fc2'"):
+    with pytest.raises(
+        ParameterError, match=r"build_report: layers: 'fc9' is not in .*'fc2', 'fc1'"
+    ):
         build_report(run, out, layers=["fc9"])
     with pytest.raises(ParameterError, match="files is empty"):
         build_report([], out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from reptools.arrays import to_host
-from reptools.errors import DimensionError, ParameterError, some
+from reptools.errors import DataError, DimensionError, ParameterError, some, warn
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +30,16 @@ FLATTENED = {
 }
 
 
-def choose(model: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Module]:
-    """Find modules by name, in the order asked for; each once, whatever patterns match it."""
+@dataclass(frozen=True)
+class Choice:
+    """Modules by name, in the order asked for, and which of them were named in full."""
+
+    modules: dict[str, nn.Module]
+    named: frozenset[str]
+
+
+def choose(model: nn.Module, layers: str | Sequence[str]) -> Choice:
+    """Find modules by name or pattern, in the order asked for; each once."""
     from torch.nn import ModuleDict, ModuleList
 
     known = dict(model.named_modules(remove_duplicate=False))
@@ -39,7 +47,8 @@ def choose(model: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Module
     # a pattern passes over containers that are never called; by its full name one is refused later
     called = [n for n, module in known.items() if not isinstance(module, (ModuleDict, ModuleList))]
     chosen: dict[str, nn.Module] = {}
-    for pattern in [layers] if isinstance(layers, str) else layers:
+    patterns = _patterns(layers)
+    for pattern in patterns:
         found = [pattern] if pattern in known else [n for n in called if fnmatchcase(n, pattern)]
         if not found:
             close = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
@@ -50,33 +59,55 @@ def choose(model: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Module
         for name in found:
             if all(known[name] is not module for module in chosen.values()):
                 chosen[name] = known[name]
-    if not chosen:
+    return Choice(chosen, frozenset(patterns) & frozenset(chosen))
+
+
+def _patterns(layers: Any) -> list[str]:
+    """``layers`` as a list of text; anything else is refused by its value."""
+    mend = "Pass names of modules, such as layers=['fc1'], or layers='*' for all."
+    if isinstance(layers, str):
+        return [layers]
+    if isinstance(layers, Mapping) or not isinstance(layers, Iterable):
+        raise ParameterError(f"layers is {layers!r}, which names no module. {mend}")
+    patterns = list(layers)
+    odd = [pattern for pattern in patterns if not isinstance(pattern, str)]
+    if odd:
+        digits = all(isinstance(item, int) for item in odd)
+        mend = f"Write it as text: {str(odd[0])!r}." if digits else mend
+        raise ParameterError(
+            f"layers holds {some(odd)} of type {type(odd[0]).__name__}, and modules have names. "
+            f"{mend}"
+        )
+    if not patterns:
         raise ParameterError('layers is empty. Name at least one module, or "*" for all.')
-    return chosen
+    return patterns
 
 
 @dataclass
 class Hooks:
     """Forward hooks on chosen modules, and what they caught in the present pass."""
 
-    modules: Mapping[str, nn.Module]
+    choice: Choice
     sequence: Axes
     reduce: Callable[[torch.Tensor, Any], torch.Tensor] | None
+    allow_nan: bool = False
     batch: Any = None
     fired: Counter[str] = field(default_factory=Counter)
     caught: dict[str, torch.Tensor] = field(default_factory=dict)
-    handles: list[Any] = field(default_factory=list)
+    handles: dict[str, Any] = field(default_factory=dict)
+    # modules that a pattern matched and that the first pass did not run
+    left_out: list[str] = field(default_factory=list)
     # of the first pass: unit coordinates by layer, and what the provenance says of each layer
     coords: dict[str, dict[str, Values]] = field(default_factory=dict)
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __enter__(self) -> Hooks:
-        for name, module in self.modules.items():
-            self.handles.append(module.register_forward_hook(partial(self._catch, name)))
+        for name, module in self.choice.modules.items():
+            self.handles[name] = module.register_forward_hook(partial(self._catch, name))
         return self
 
     def __exit__(self, *error: object) -> None:
-        for handle in self.handles:
+        for handle in self.handles.values():
             handle.remove()
         self.start(None)
 
@@ -99,19 +130,35 @@ class Hooks:
             )
         tensor = tensor.detach()
         if self.reduce is not None:
-            tensor = self.reduce(tensor.clone(), self.batch).detach()
+            tensor = self._reduced(name, tensor)
         self.caught[name] = tensor.to("cpu", copy=True)
+
+    def _reduced(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        from torch import Tensor
+
+        assert self.reduce is not None
+        reduced = self.reduce(tensor.clone(), self.batch)
+        if not isinstance(reduced, Tensor):
+            raise ParameterError(
+                f"reduce gives a {type(reduced).__name__} for layer {name!r}. Return a tensor."
+            )
+        return reduced.detach()
 
     def take(self, number: int, given: torch.Tensor | None) -> dict[str, Values]:
         """Return the activations of pass ``number``, as many rows as ``given`` (an input) has."""
-        for name in self.modules:
+        if not self.described:
+            self._leave_out()
+        modules = {name: self.choice.modules[name] for name in self.handles}
+        for name in modules:
             self._refuse_not_once(name, number)
-        first = self.caught[next(iter(self.modules))] if given is None else given
+        first = self.caught[next(iter(modules))] if given is None else given
         n = len(first) if first.ndim else 1
         arrays = {}
-        for name, module in self.modules.items():
+        for name, module in modules.items():
             tensor = self.caught[name]
             arrays[name], axes = _as_units(name, tensor, n, self.sequence)
+            if not self.allow_nan:
+                _refuse_not_finite(name, arrays[name], number)
             if name not in self.described:
                 self.described[name] = {
                     "module": qualified(module),
@@ -123,18 +170,55 @@ class Hooks:
                     self.coords[name] = dict(zip(axes, places, strict=True))
         return arrays
 
+    def _leave_out(self) -> None:
+        """Take the hooks off modules that only a pattern asked for and that do not run."""
+        left_out = [n for n in self.handles if not self.fired[n] and n not in self.choice.named]
+        if not left_out:
+            return
+        if len(left_out) == len(self.handles):
+            raise ParameterError(
+                f"none of the modules that layers match ran in batch 0: {some(left_out)}. "
+                "Choose modules that the model calls."
+            )
+        for name in left_out:
+            self.handles.pop(name).remove()
+        self.left_out = left_out
+        warn(
+            f"capture: left out {len(left_out)} of {len(self.choice.modules)} modules that layers "
+            f"match, since they did not run in the first batch: {some(left_out, 6)}"
+        )
+
     def _refuse_not_once(self, name: str, number: int) -> None:
         times = self.fired[name]
         if times == 0:
+            around = name.rpartition(".")[0]
+            pattern = f"{around}.*" if around else "*"
             raise ParameterError(
                 f"layer {name!r} did not run in batch {number}: it is unused, or its weights are "
-                "used without a call. Capture a module around it."
+                f"used without a call. Capture {repr(around) if around else 'a module'} around "
+                f"it, or use a pattern such as {pattern!r}, which passes over what does not run."
             )
         if times > 1:
             raise ParameterError(
                 f"layer {name!r} ran {times} times in batch {number}, and which of its outputs is "
                 "meant would be a guess. Capture a module around it that runs once."
             )
+
+
+def _refuse_not_finite(name: str, values: Values, number: int) -> None:
+    if values.dtype.kind != "f" or not values.size:
+        return
+    # NaN and infinity reach the extremes: two passes without a temporary array
+    if np.isfinite(values.min()) and np.isfinite(values.max()):
+        return
+    bad = ~np.isfinite(values)
+    rows = np.flatnonzero(bad.reshape(len(values), -1).any(1))
+    raise DataError(
+        f"layer {name!r} gives {np.isnan(values).sum()} NaN and {np.isinf(values).sum()} infinite "
+        f"of {values.size} values in batch {number}, for {rows.size} of its {len(values)} stimuli "
+        f"(rows {some(rows.tolist())}). Leave these stimuli out, mend the model, or keep the "
+        "values as they are with allow_nan=True."
+    )
 
 
 def _as_units(

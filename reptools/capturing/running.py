@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from reptools.capturing import accepting
 from reptools.capturing.hooks import Hooks, Values, choose, first_tensor, qualified
-from reptools.errors import MissingExtraError, ParameterError, StimulusError, naming
+from reptools.errors import ParameterError, StimulusError, naming
 from reptools.store import Writer
+from reptools.store.inputs import labels as checked_labels
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +38,7 @@ def capture(
     call: Callable[[nn.Module, Any], object] | None = None,
     provenance: Mapping[str, Any] | None = None,
     dtype: str = "float32",
+    allow_nan: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Run a torch model over batches of stimuli and write what its layers answer to one file.
@@ -50,14 +53,19 @@ def capture(
     model : torch.nn.Module
         On any device, in any precision.
     batches : iterable
-        Batches in the order of ``stimulus``: tensors, tuples or lists (the first element is the
-        input, labels beside it are ignored), or mappings (passed as keyword arguments). Their
-        tensors are moved to the model's device, unless the model lies on several.
+        Batches in the order of ``stimulus``: tensors or numpy arrays, tuples or lists (the first
+        element is the input, labels beside it are ignored), or mappings (passed as keyword
+        arguments). Numpy arrays of numbers are copied into tensors, fractions in the precision of
+        the model, where it has only one. Tensors are moved to the model's device, unless the
+        model lies on several.
     out : path
-        File to write, for instance ``"run.h5"``. It stands as ``run.h5.partial`` until all is in.
+        File to write, ending in ``.h5`` (or ``.nc``, ``.hdf5``), for instance ``"run.h5"``. It
+        stands as ``run.h5.partial`` until all is in.
     layers : str or sequence of str
         Names of modules (``model.named_modules()``) or shell patterns such as ``"blocks.*.mlp"``,
-        in which ``*`` matches dots as well. The file keeps their order.
+        in which ``*`` matches dots as well. The file keeps their order. Modules that only a
+        pattern asks for and that do not run in the first batch are left out with a warning; one
+        that is named in full must run.
     stimulus : array (stimulus,) of str or int, optional
         Unique labels, which is how files are lined up with one another. Without it stimuli are
         numbered from 0 in the order of the batches, and the provenance says so: such a file
@@ -76,12 +84,15 @@ def capture(
         for instance ``lambda x, batch: x.mean((2, 3))`` or a mean over an attention mask.
     call : callable, optional
         ``call(model, batch)`` runs the model once on one batch, for models that want something
-        else than the batches above. Its answer is ignored.
+        else than the batches above. Its answer is ignored, and numpy arrays reach it as they are.
     provenance : mapping, optional
         Anything worth keeping with the file (weights, seed ...), added to what is recorded here:
         layers with their class, shape and precision, mode, device and number of parameters.
     dtype : str, default "float32"
         Precision in the file, which holds float16 and bfloat16 outputs exactly.
+    allow_nan : bool, default False
+        Keep NaN and infinite values. By default the first batch that has one is an error, since
+        every metric refuses them later; the batches before it stay in the leftover.
     overwrite : bool, default False
         Replace an existing file.
 
@@ -93,17 +104,24 @@ def capture(
     Raises
     ------
     ParameterError
-        A pattern matches no module; a layer did not run, or ran more than once, in a forward
-        pass; a batch is of an unknown type.
+        A pattern matches no module; a named layer did not run, or a layer ran more than once, in
+        a forward pass; an argument or a batch is of an unknown type.
     StimulusError
         The batches do not add up to the labels, there is none, or a DataLoader shuffles them.
     DimensionError
         An output holds no tensor, has another number of rows than the batch has stimuli, or is
         3-D without ``sequence``.
+    DataError
+        A layer gives NaN or infinite values.
     StoreError
-        The file exists or cannot be written.
+        The file exists, is a folder, or cannot be written.
     MissingExtraError
         torch is not installed.
+
+    Warns
+    -----
+    ReptoolsWarning
+        Modules that a pattern matches do not run; they are counted and named.
 
     Examples
     --------
@@ -121,17 +139,18 @@ def capture(
     {'stimulus': 6, 'unit': 3}
     """
     with naming("capture"):
-        _require_torch()
-        labels = None if stimulus is None else np.asarray(stimulus)
+        accepting.require_torch()
+        accepting.refuse_arguments(model, out, features, coords, provenance, reduce, call)
+        labels = None if stimulus is None else checked_labels(stimulus)
         if labels is None and not (features is None and coords is None):
             raise ParameterError(
                 "features and coords were given without stimulus, so their order cannot be "
                 "checked. Pass the labels as stimulus=."
             )
-        _refuse_batches(batches)
+        accepting.refuse_batches(batches)
         if sequence not in (None, "token", "flatten"):
             raise ParameterError(f"sequence is {sequence!r}. Pass 'token', 'flatten' or None.")
-        hooks = Hooks(choose(model, layers), sequence, reduce)
+        hooks = Hooks(choose(model, layers), sequence, reduce, allow_nan)
         create = partial(
             Writer,
             out,
@@ -157,31 +176,6 @@ def capture(
                 del arrays  # the next pass makes its own
             _refuse_fewer(done, labels)
         return Path(out)
-
-
-def _require_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError:
-        raise MissingExtraError("torch", "torch", "capture") from None
-
-
-def _refuse_batches(batches: Any) -> None:
-    """Refuse what iterates over single stimuli, over names, or in an order nobody knows."""
-    import torch
-    from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
-
-    if isinstance(batches, (torch.Tensor, Mapping, np.ndarray, str)):
-        what = type(batches).__name__
-        raise ParameterError(
-            f"batches is one {what}, not an iterable of batches. Pass [batch], or tensor.split(64)."
-        )
-    sampler = getattr(batches, "sampler", None)
-    if isinstance(sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)):
-        raise StimulusError(
-            f"batches come in random order ({type(sampler).__name__}), which no labels can match. "
-            "Make the DataLoader with shuffle=False."
-        )
 
 
 @contextmanager
@@ -212,56 +206,26 @@ def _passes(
     """Run one forward pass a batch: layer -> array (stimulus, [token,] unit)."""
     import torch
 
-    device = _device(model)
+    device = accepting.device_of(model)
+    precision = None if call else accepting.precision_of(model)
     for number, given in enumerate(batches):
-        batch = _moved(given, device)
+        batch = accepting.moved(given, device)
+        if call is None:  # what call= makes of a batch is its own affair
+            batch = accepting.as_tensors(batch, precision, device)
         hooks.start(batch)
         with torch.no_grad():  # not around the loop: the loader's own code is none of ours
-            (call or _forward)(model, batch)
+            (call or accepting.forward)(model, batch)
         # what call= makes of a batch is unknown, so there the first layer counts the stimuli
         yield hooks.take(number, None if call else first_tensor(batch))
-
-
-def _forward(model: nn.Module, batch: Any) -> object:
-    """Call the model on a batch of one of the usual forms."""
-    if isinstance(batch, Mapping):
-        return model(**batch)
-    if isinstance(batch, (tuple, list)) and batch:
-        return model(batch[0])
-    if hasattr(batch, "shape"):
-        return model(batch)
-    raise ParameterError(
-        f"a batch is a {type(batch).__name__}, and not a tensor, a tuple that starts with one, or "
-        "a mapping. Say how the model takes it with call=lambda model, batch: ..."
-    )
-
-
-def _device(model: nn.Module) -> torch.device | None:
-    """Tell where the model lies; None if nowhere or in several places: then batches stay put."""
-    places = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    return places.pop() if len(places) == 1 else None
-
-
-def _moved(batch: Any, device: torch.device | None) -> Any:
-    """Move the batch's tensors to ``device``; mappings become dicts, other objects stay."""
-    from torch import Tensor
-
-    if isinstance(batch, Tensor):
-        return batch if device is None else batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: _moved(value, device) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        items = [_moved(item, device) for item in batch]
-        return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)
-    return batch
 
 
 def _record(model: nn.Module, hooks: Hooks, numbered: bool) -> dict[str, Any]:
     return {
         "layers": hooks.described,
+        "left_out": hooks.left_out,
         "mode": "eval",
         "grad": False,
-        "device": str(_device(model) or "several or none"),
+        "device": str(accepting.device_of(model) or "several or none"),
         "parameters": sum(tensor.numel() for tensor in model.parameters()),
         "sequence": hooks.sequence,
         "reduced": hooks.reduce is not None,

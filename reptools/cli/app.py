@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from reptools._version import __version__
-from reptools.cli import computing, describing, words
+from reptools.cli import computing, describing, output, words
 from reptools.cli.words import Word, metric_words
 from reptools.errors import ReptoolsError, ReptoolsWarning, naming
 from reptools.record import Metric
@@ -23,20 +23,27 @@ if TYPE_CHECKING:
 
 ABOUT = """Analyse what neural networks and brains represent.
 
-An address is a file (run.h5 stands for all its layers) or one layer of it (run.h5::fc2). A
-failure ends with one line that begins with "error:" and with exit status 2."""
+An address is a file (run.h5 stands for all its layers) or layers of it by name or pattern
+(run.h5::fc2, 'run.h5::fc*'); for dissimilarity matrices FILE or FILE::rdms/NAME. A failure ends
+with one line on stderr that begins with "error:" and with exit status 2; with --json, stdout then
+holds {"error": {"type": ..., "message": ...}}."""
 
+JSON_WANTED = "reptools.json"
 INPUTS: dict[str, tuple[Word, ...]] = {
-    "pair": (words.X, words.Y, words.STEP),
-    "feature": (words.X, words.FEATURES, words.STEP),
-    "single": (words.X, words.STEP),
-    "rdms": (words.RDM_X, words.RDM_Y),
+    "pair": (words.X, words.Y, words.LAYERS, *words.PLACES),
+    "feature": (words.X, words.FEATURES, words.LAYERS, *words.PLACES),
+    "single": (words.X, words.LAYERS, *words.PLACES),
+    "rdms": (words.RDM_X, words.RDM_Y, *words.PLACES),
+    "models": (words.RDM_X, words.MODELS, *words.PLACES),
+    "transfer": (words.X, words.TESTED, words.FEATURES, words.LAYERS, *words.PLACES),
 }
 EXAMPLES = {
     "pair": "run.h5::fc1 other.h5",
     "feature": "run.h5 --features easy,hard",
     "single": "run.h5 --step all --out result.csv",
     "rdms": "brain.h5::rdms/human brain.h5::rdms/monkey",
+    "models": "brain.h5::rdms/human models.h5",
+    "transfer": "run.h5 --features easy --at token=last",
 }
 
 
@@ -52,6 +59,7 @@ def build_app() -> typer.Typer:
     import typer
 
     app = typer.Typer(
+        cls=_root_group(),
         help=ABOUT,
         no_args_is_help=True,
         add_completion=False,
@@ -106,7 +114,7 @@ def _add_shortcuts(app: typer.Typer) -> None:
     variance, probe = find("variance_explained"), find("probe")
     example = "variance run.h5 --step all --out curves.csv"
     _add_metric(app, "variance", variance, INPUTS["feature"], example)
-    reading = (words.X, words.TARGET, words.STEP)
+    reading = (words.X, words.TARGET, words.LAYERS, *words.PLACES)
     _add_metric(app, "probe", probe, reading, "probe run.h5 --target digit --cv 10")
     pairs = [record for record in metrics().values() if record.kind == "pair"]
     _add(
@@ -117,7 +125,8 @@ def _add_shortcuts(app: typer.Typer) -> None:
         "Compare two files layer by layer, or one with itself.",
         "compare a.h5 b.h5 --metric rsa --compare pearson",
     )
-    page = (words.FILES, words.PAGE, words.TITLE, words.NAMES, words.LAYERS)
+    choosing = (words.NAMES, words.LAYERS, *words.PLACES)
+    page = (words.FILES, words.PAGE, words.TITLE, *choosing, words.OVERWRITE, words.JSON)
     summary = "Write a page of figures and tables of several files."
     _add(app, "report", computing.report, page, summary, "report a.h5 b.h5 --out report.html")
 
@@ -155,7 +164,7 @@ def _guarded(name: str, function: Callable[..., int | None]) -> Callable[..., No
                 with naming(name):
                     status = function(**values)
             except ReptoolsError as error:
-                _fail(error, show=traceback)
+                _fail(error, json=bool(values.get("json")), show=traceback)
             except KeyboardInterrupt:
                 raise typer.Exit(130) from None
         if status:
@@ -164,11 +173,19 @@ def _guarded(name: str, function: Callable[..., int | None]) -> Callable[..., No
     return command
 
 
-def _fail(error: ReptoolsError, *, show: bool = False) -> NoReturn:
+def _fail(error: ReptoolsError, *, json: bool, show: bool = False) -> NoReturn:
+    """End with one line on stderr; with ``--json`` stdout holds the same as one object."""
     if show:
         tracebacks.print_exception(error)
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    message = " ".join(str(error).split())
+    print(f"error: {message}", file=sys.stderr)
+    if json:
+        output.print_json(_as_json(type(error).__name__, message))
     sys.exit(2)
+
+
+def _as_json(kind: str, message: str) -> dict[str, dict[str, str]]:
+    return {"error": {"type": kind, "message": message}}
 
 
 @contextmanager
@@ -200,9 +217,46 @@ def _metric_group() -> Any:
                 with naming("compute"):
                     return super().get_command(ctx, find(cmd_name.replace("-", "_")).name)
             except ReptoolsError as error:
-                _fail(error)
+                _fail(error, json=_wants_json(ctx))
 
     return MetricGroup
+
+
+def _root_group() -> Any:
+    """The command itself, where a wrong command line is a JSON object too, if JSON is asked for."""
+    from typer.core import TyperGroup
+
+    class Root(TyperGroup):
+        def make_context(self, info_name: Any, args: Any, *rest: Any, **more: Any) -> Any:
+            args = list(args)
+            wanted = "--json" in args
+            with self._told(wanted):
+                context = super().make_context(info_name, args, *rest, **more)
+            context.meta[JSON_WANTED] = wanted
+            return context
+
+        def invoke(self, ctx: Any) -> Any:
+            with self._told(_wants_json(ctx)):
+                return super().invoke(ctx)
+
+        @staticmethod
+        @contextmanager
+        def _told(wanted: bool) -> Iterator[None]:
+            try:
+                yield
+            except Exception as error:
+                # told by what it can do: typer's errors are click's or, from 0.26 on, its own
+                told = getattr(error, "format_message", None)
+                if wanted and told is not None:
+                    output.print_json(_as_json(type(error).__name__, told()))
+                raise
+
+    return Root
+
+
+def _wants_json(ctx: Any) -> bool:
+    """Whether the command line as a whole asks for JSON, whatever part of it is wrong."""
+    return bool(ctx.meta.get(JSON_WANTED))
 
 
 def _root() -> Callable[..., None]:

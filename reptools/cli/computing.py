@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,14 +13,27 @@ import xarray as xr
 from reptools import schema
 from reptools.calling import evaluate, grid
 from reptools.cli import output
-from reptools.cli.sources import Selection, features_of, layers_at, rdm_at, split
+from reptools.cli.sources import (
+    Asked,
+    Selection,
+    check_asked,
+    features_of,
+    layers_at,
+    listed,
+    rdms_at,
+    split,
+    wanted,
+)
+from reptools.cli.stacking import stacked
 from reptools.cli.words import option_name, plain
-from reptools.errors import DimensionError, ReptoolsError, naming
-from reptools.labels import as_side
+from reptools.errors import DimensionError, ParameterError, ReptoolsError, naming, some
+from reptools.labels import as_side, sort_by_label, with_repetitions
 from reptools.parameters import bind
 from reptools.rdms import as_rdm_side
-from reptools.record import Metric
+from reptools.record import ON_RDMS, Metric
 from reptools.registry import find
+
+Notes = list[str]
 
 
 def compute(
@@ -28,7 +41,10 @@ def compute(
     *,
     x: str,
     y: str | None = None,
-    step: str = "last",
+    models: Sequence[str] = (),
+    step: str | None = None,
+    at: Sequence[str] | None = None,
+    layers: str | None = None,
     features: str | None = None,
     long: bool,
     json: bool,
@@ -38,25 +54,43 @@ def compute(
 ) -> None:
     """Evaluate a metric on addresses and hand the result out.
 
-    Pairs give a grid (x, y), the others a dimension ``layer``, also for a single one: the shape
-    of a result does not depend on how many layers an address names.
+    Pairs give a grid (x, y), the others a dimension ``layer`` (``rdm`` where the inputs are
+    dissimilarity matrices), also for a single one: the shape of a result does not depend on how
+    many layers an address names.
     """
-    addresses = [address for address in (x, y) if address is not None]
+    addresses = [address for address in (x, y, *models) if address is not None]
     output.check_out(out, [split(address)[0] for address in addresses], overwrite=overwrite)
+    asked = Asked(wanted(at, step), listed(layers))
     with naming(record.name):
         bound = bind(record.parameters, _given(record, options), text=True)
-    if record.kind in ("pair", "rdms"):
-        result, notes = _of_two(record, x, y, step, bound)
-    else:
-        result, notes = _of_layers(record, x, step, features, bound)
+    with ExitStack() as files:
+        with naming(record.name):
+            chosen = [
+                files.enter_context(
+                    rdms_at(address, asked) if record.kind in ON_RDMS else layers_at(address, asked)
+                )
+                for address in addresses
+            ]
+            notes = check_asked(asked, chosen)
+        if record.kind in ("pair", "rdms"):
+            result = _grid(record, chosen, bound)
+        elif record.kind == "models":
+            result = _against_models(record, chosen[0], chosen[1:], bound)
+        elif record.kind == "transfer":
+            result = _between(record, chosen, features, bound)
+        else:
+            result = _by_layer(record, chosen[0], features, bound)
+        _keep_places(result, chosen)
+    notes = [*(note for one in chosen for note in one.picked.notes), *notes]
     if out is not None:
         output.write(result, out)
+        notes.append(f"written to {out}")
     if json:
         output.print_json(output.as_json(result))
         return
     print(_headline(result))
     output.show(result, long=long)
-    for note in [*notes, *([] if out is None else [f"written to {out}"])]:
+    for note in dict.fromkeys(notes):
         print(note)
 
 
@@ -66,18 +100,33 @@ def compare(*, metric: str, **rest: Any) -> None:
 
 
 def report(
-    *, files: list[str], out: str, title: str | None, metrics: str | None, layers: str | None
+    *,
+    files: list[str],
+    out: str,
+    title: str | None,
+    metrics: str | None,
+    layers: str | None,
+    step: str | None,
+    at: Sequence[str] | None,
+    overwrite: bool,
+    json: bool,
 ) -> None:
-    """Write the HTML page; an earlier one of that name is replaced."""
+    """Write the HTML page."""
     from reptools.report.build import build_report
 
-    output.check_out(out, files, overwrite=True, suffixes=output.PAGE)
-    build_report(files, out, title=title, metrics=_listed(metrics), layers=_listed(layers))
+    output.check_out(out, files, overwrite=overwrite, suffixes=output.PAGE)
+    build_report(
+        files,
+        out,
+        title=title,
+        metrics=listed(metrics),
+        layers=listed(layers),
+        at={place.dim: place.value for place in wanted(at, step) if not place.hint},
+    )
+    if json:
+        output.print_json({"page": out})
+        return
     print(f"written to {out}")
-
-
-def _listed(names: str | None) -> list[str] | None:
-    return None if names is None else [name.strip() for name in names.split(",")]
 
 
 def _given(record: Metric, options: Mapping[str, str | None]) -> dict[str, str]:
@@ -89,52 +138,121 @@ def _given(record: Metric, options: Mapping[str, str | None]) -> dict[str, str]:
 # --- kinds of metrics ---------------------------------------------------------------------------
 
 
-def _of_two(
-    record: Metric, x: str, y: str | None, step: str, bound: Mapping[str, Any]
-) -> tuple[xr.DataArray, list[str]]:
+def _grid(record: Metric, chosen: Sequence[Selection], bound: Mapping[str, Any]) -> xr.DataArray:
     """Everything at x against everything at y; x against itself without y."""
-    with ExitStack() as files, naming(record.name):
-
-        def at(address: str) -> Selection:
-            pick = rdm_at(address) if record.kind == "rdms" else layers_at(address, step)
-            return files.enter_context(pick)
-
-        chosen = [at(address) for address in (x, y) if address is not None]
-        as_one = as_rdm_side if record.kind == "rdms" else as_side
+    with naming(record.name):
+        for one in chosen:
+            _refuse_mixed(one.arrays, {schema.STIMULUS, f"{schema.STIMULUS}_", schema.UNIT})
         # full addresses, so that messages tell fc1 of one file from fc1 of another
-        sides = [{name: as_one(data, name) for name, data in c.arrays.items()} for c in chosen]
+        sides = [
+            {name: _side(record, data, name) for name, data in one.arrays.items()} for one in chosen
+        ]
         result = grid(record, sides[0], sides[-1], bound)
-    names = [list(selection.names.values()) for selection in chosen]
-    return _with_steps(result.assign_coords(x=names[0], y=names[-1]), chosen)
+    names = [list(one.names.values()) for one in chosen]
+    return result.assign_coords(x=names[0], y=names[-1])
 
 
-def _of_layers(
-    record: Metric, x: str, step: str, names: str | None, bound: Mapping[str, Any]
-) -> tuple[xr.DataArray, list[str]]:
-    with layers_at(x, step) as chosen:
-        _refuse_ragged(record, chosen.arrays)
-        extra = [features_of(chosen, names)] if record.kind == "feature" else []
-        results = {}
-        for address, data in chosen.arrays.items():
-            with about(address):
-                results[chosen.names[address]] = evaluate(record, (data, *extra), bound)
-        return _with_steps(stacked(results), [chosen])
+def _side(record: Metric, data: xr.DataArray, name: str) -> Any:
+    if record.kind == "rdms":
+        return as_rdm_side(data, name)
+    side = as_side(data, name)
+    side = with_repetitions(side) if record.repeats else side
+    return sort_by_label(side) if record.iterative else side
 
 
-def _refuse_ragged(record: Metric, arrays: Mapping[str, xr.DataArray]) -> None:
-    """Layers whose results have different shapes make no table: one has to be named."""
-    core = {schema.STIMULUS, *(() if schema.UNIT in record.dims else (schema.UNIT,))}
-    shapes = {
-        address: {dim: size for dim, size in data.sizes.items() if dim not in core}
-        for address, data in arrays.items()
+def _by_layer(
+    record: Metric, chosen: Selection, features: str | None, bound: Mapping[str, Any]
+) -> xr.DataArray:
+    """Every layer by itself, with or without features."""
+    with naming(record.name):
+        own = () if schema.UNIT in record.dims else (schema.UNIT,)
+        _refuse_mixed(chosen.arrays, {schema.STIMULUS, *own})
+    extra = [features_of(chosen, features)] if record.kind == "feature" else []
+    results = {}
+    for address, data in chosen.arrays.items():
+        with about(address):
+            results[chosen.names[address]] = evaluate(record, (data, *extra), bound)
+    return stacked(results, "layer", record, chosen.arrays.values())
+
+
+def _between(
+    record: Metric, chosen: Sequence[Selection], features: str | None, bound: Mapping[str, Any]
+) -> xr.DataArray:
+    """Fitted on each layer of x, tested on the layer of y of the same name.
+
+    Without y on x itself, whose outer dimensions are crossed: time against time_.
+    """
+    first, second = chosen[0], chosen[-1]
+    theirs = {second.names[address]: data for address, data in second.arrays.items()}
+    if len(first.arrays) == len(theirs) == 1:
+        pairs = [(*next(iter(first.arrays.items())), next(iter(theirs.values())))]
+    else:
+        pairs = [
+            (address, data, theirs[first.names[address]])
+            for address, data in first.arrays.items()
+            if first.names[address] in theirs
+        ]
+    if not pairs:
+        raise ParameterError(
+            f"{record.name}: {first.path} and {second.path} share no layer by name: "
+            f"{some(first.names.values())} against {some(theirs)}. Name one of each."
+        )
+    with naming(record.name):
+        _refuse_mixed({address: x for address, x, _ in pairs}, {schema.STIMULUS, schema.UNIT})
+    table = features_of(first, features)
+    results = {}
+    for address, x, y in pairs:
+        if first is second:
+            outer = [dim for dim in x.dims if dim not in (schema.STIMULUS, schema.UNIT)]
+            y = y.rename({dim: f"{dim}_" for dim in outer})
+        with about(address):
+            results[first.names[address]] = evaluate(record, (x, y, table), bound)
+    return stacked(results, "layer", record, [data for _, *pair in pairs for data in pair])
+
+
+def _against_models(
+    record: Metric, chosen: Selection, models: Sequence[Selection], bound: Mapping[str, Any]
+) -> xr.DataArray:
+    """Every dissimilarity matrix at x against all models together."""
+    found = [(one, address) for one in models for address in one.arrays]
+    names = [one.names[address] for one, address in found]
+    twice = {name for name in names if names.count(name) > 1}
+    named = {
+        # the name alone, unless two files have a matrix of that name
+        address if name in twice else name: one.arrays[address]
+        for (one, address), name in zip(found, names, strict=True)
     }
-    (first, shape), *others = shapes.items()
-    for address, other in others:
-        if other != shape:
-            raise DimensionError(
-                f"a result has one value for each of {shape or 'no dimensions'} in {first}, and of "
-                f"{other or 'no dimensions'} in {address}. Name one layer, such as {first}."
-            )
+    with naming(record.name):
+        _refuse_mixed(chosen.arrays, {schema.STIMULUS, f"{schema.STIMULUS}_"})
+    results = {}
+    for address, data in chosen.arrays.items():
+        with about(address):
+            results[chosen.names[address]] = evaluate(record, (data, named), bound)
+    return stacked(results, "rdm", record, chosen.arrays.values())
+
+
+def _refuse_mixed(arrays: Mapping[str, xr.DataArray], core: set[str]) -> None:
+    """Layers whose results have different shapes make no table: some have to be chosen."""
+    groups: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for address, data in arrays.items():
+        outer = {str(dim): size for dim, size in data.sizes.items() if dim not in core}
+        groups.setdefault(tuple(sorted(outer.items())), []).append(address)
+    if len(groups) < 2:
+        return
+    said = [
+        f"{dict(shape) or 'no dimensions'} in {names[0]}"
+        + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        for shape, names in groups.items()
+    ]
+    dims = {dim for shape in groups for dim, _ in shape} - {schema.UNIT}
+    position = f", or one position with --at {min(dims)}=last" if dims else ""
+    largest = max(groups.values(), key=len)
+    layers = ",".join(split(address)[1] or "" for address in largest[:2])
+    more = ",..." if len(largest) > 2 else ""
+    raise DimensionError(
+        f"layers differ in the dimensions of their results: {'; '.join(said)}. Choose layers that "
+        f"agree, such as --layers {layers}{more}{position}."
+    )
 
 
 @contextmanager
@@ -150,39 +268,19 @@ def about(address: str) -> Iterator[None]:
         warnings.warn(f"{address}: {warning.message}", warning.category, stacklevel=3)
 
 
-def stacked(results: Mapping[str, xr.DataArray]) -> xr.DataArray:
-    """Results of several layers along a new first dimension ``layer``.
-
-    What was counted for each layer becomes a coordinate; the inputs are listed one after another.
-    """
-    first = next(iter(results.values()))
-    counted = [name for name in ("n_units", "n_dead_units") if name in first.attrs]
-    extras = [str(name) for name, coord in first.coords.items() if coord.dims == first.dims]
-    extras = [name for name in extras if name not in first.dims]
-    parts = [result.reset_coords(extras).drop_attrs(deep=False) for result in results.values()]
-    layer = xr.DataArray(list(results), dims="layer", name="layer")
-    joined = xr.concat(
-        parts, layer, data_vars="all", coords="minimal", compat="override", join="exact"
-    )
-    counts = {name: ("layer", [r.attrs[name] for r in results.values()]) for name in counted}
-    result: xr.DataArray = joined.set_coords(extras)[first.name].assign_coords(counts)
-    inputs = [entry for r in results.values() for entry in _json.loads(r.attrs["inputs"])]
-    result.attrs = {key: value for key, value in first.attrs.items() if key not in counted}
-    result.attrs["inputs"] = _json.dumps(inputs)
-    return result
+# --- what is said of a result -------------------------------------------------------------------
 
 
-def _with_steps(
-    result: xr.DataArray, selections: list[Selection]
-) -> tuple[xr.DataArray, list[str]]:
-    """Keep which step was chosen, in the result and for the screen."""
-    steps = {selection.path: selection.step for selection in selections}
-    if any(step is not None for step in steps.values()):
-        result.attrs["steps"] = _json.dumps(steps)
-    if len(set(steps.values())) == 1 and "step" not in result.dims:
-        (step,) = set(steps.values())
-        result = result if step is None else result.assign_coords(step=step)
-    return result, list(dict.fromkeys(s.note for s in selections if s.note))
+def _keep_places(result: xr.DataArray, chosen: Sequence[Selection]) -> None:
+    """Keep in the result which positions were chosen; where all agree, as a coordinate too."""
+    at = {one.path: one.at for one in chosen if one.at}
+    if not at:
+        return
+    result.attrs["at"] = _json.dumps(at)
+    for dim in dict.fromkeys(dim for one in chosen for dim in one.at):
+        values = {one.at.get(dim) for one in chosen}
+        if len(values) == 1 and dim not in result.dims and dim not in result.coords:
+            result.coords[dim] = values.pop()
 
 
 def _headline(result: xr.DataArray) -> str:

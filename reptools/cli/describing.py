@@ -11,7 +11,7 @@ import xarray as xr
 from reptools import schema, store
 from reptools.cli import output
 from reptools.cli.sources import opened
-from reptools.cli.words import plain
+from reptools.cli.words import allowed, plain
 from reptools.errors import some
 from reptools.provenance import from_json
 from reptools.record import INPUTS, Metric
@@ -160,16 +160,32 @@ def metrics(*, name: str | None, json: bool) -> None:
         else:
             _print_metric(record)
         return
-    rows = list_metrics().rows()
+    table = list_metrics()
+    rows = table.rows()
     if json:
         output.print_json(rows)
         return
     header, cells = list(rows[0]), [list(row.values()) for row in rows]
-    if not output.fits(header, cells):
-        header = ["name", "takes", "better", "summary"]
-        cells = [[row[key] for key in header] for row in rows]
-    output.print_table(header, cells)
+    if output.fits(header, cells):
+        output.print_table(header, cells)
+    else:  # the same in paragraphs, where a table has no room
+        for record in table:
+            print(f"{record.name}({', '.join(INPUTS[record.kind])})")
+            output.print_text([record.summary, _in_words(record)], indent=4)
     print("reptools metrics NAME tells all of one; reptools compute NAME --help its use")
+
+
+def _in_words(record: Metric) -> str:
+    """Everything that the columns of the table say, in one line."""
+    better = {"higher": "higher is better", "lower": "lower is better", "neither": "no direction"}
+    facts = [better[record.better], f"{record.bounds[0]:g} to {record.bounds[1]:g}"]
+    facts += ["symmetric"] if record.symmetric else []
+    facts += ["a metric in the mathematical sense"] if record.proper else []
+    facts.append(f"invariant to {', '.join(record.invariances) or 'nothing declared'}")
+    facts.append(f"runs on {', '.join(record.backends)}")
+    facts += [f"a result over {', '.join(record.dims)}"] if record.dims else []
+    facts += ["needs repetitions"] if record.repeats == "required" else []
+    return "; ".join(facts)
 
 
 def described(record: Metric) -> dict[str, Any]:
@@ -186,26 +202,36 @@ def described(record: Metric) -> dict[str, Any]:
         "better": record.better,
         "bounds": list(record.bounds),
         "symmetric": record.symmetric,
+        "proper": record.proper,
         "invariances": list(record.invariances),
         "backends": list(record.backends),
         "dims": list(record.dims),
+        "repetitions": record.repeats,
         "held_out": record.resamples,
     }
 
 
 def _print_metric(record: Metric) -> None:
     options = [f"{p.name}={p.default!r}" for p in record.parameters.values()]
-    print(f"{record.name}({', '.join([*INPUTS[record.kind], '/', '*', *options])})\n")
+    call = f"{record.name}({', '.join([*INPUTS[record.kind], '/', '*', *options])})"
+    output.print_text([call], indent=0)
+    print()
     facts = [
         ("better", record.better),
         ("bounds", f"{record.bounds[0]:g} to {record.bounds[1]:g}"),
         ("symmetric", "yes" if record.symmetric else "no"),
+        ("a metric in the mathematical sense", "yes" if record.proper else "no"),
         ("invariant to", ", ".join(record.invariances) or "nothing declared"),
         ("held out", "yes" if record.resamples else "no"),
         ("runs on", ", ".join(record.backends)),
+        ("own dimensions", ", ".join(record.dims) or "none"),
+        (
+            "repetitions",
+            {"True": "taken", "False": "looped over"}.get(str(record.repeats), "needed"),
+        ),
     ]
     output.print_table(["", ""], facts)
-    rows = [(p.name, p.description, plain(p.default)) for p in record.parameters.values()]
+    rows = [(p.name, plain(p.default), allowed(p)) for p in record.parameters.values()]
     print()
-    output.print_table(["option", "allowed", "default"], rows)
+    output.print_table(["option", "default", "allowed"], rows)
     print(f"\n{inspect.getdoc(record.kernel)}")

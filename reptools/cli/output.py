@@ -14,10 +14,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from reptools import schema
 from reptools.errors import ParameterError, StoreError
+from reptools.provenance import now, to_json
 
 HDF5, CSV, PAGE = (".h5", ".nc"), ".csv", (".html", ".htm")
-ACROSS = ("y", "feature")  # dimensions that make the columns of a table
+OTHER = f"{schema.STIMULUS}_"
+# dimensions that make the columns of a table, where one has room
+ACROSS = ("y", "feature", "model", OTHER)
+ROWS = 200  # a table of more rows shows its first ones; --long all
 Row = Sequence[Any]
 
 
@@ -64,11 +69,39 @@ def write(result: xr.DataArray, out: str) -> None:
                 header, rows = long_table(result)
                 csv.writer(file).writerows([header, *([_cell(v) for v in row] for row in rows)])
         else:
-            result.to_netcdf(aside, engine="h5netcdf")
+            _as_file(result).to_netcdf(aside, engine="h5netcdf")
         os.replace(aside, path)
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise StoreError(f"{out} cannot be written: {error.strerror or error}.") from None
+
+
+def _as_file(result: xr.DataArray) -> xr.DataArray | xr.DataTree:
+    """What a netCDF file holds: dissimilarity matrices as the schema has them, all else as it is.
+
+    So what one command wrote is an address of the next: ``rdms.h5::rdms/fc1``.
+    """
+    if not {schema.STIMULUS, OTHER} <= set(result.dims):
+        return result
+    attrs = result.attrs
+    systems = {entry.get(schema.SYSTEM, "") for entry in json.loads(attrs["inputs"])}
+    groups = {
+        f"/{schema.RDMS}/{layer.item()}": xr.Dataset(
+            {schema.DISSIMILARITY: matrix.reset_coords(drop=True).assign_attrs(attrs)}
+        )
+        for layer, matrix in zip(result["layer"], result, strict=True)
+    }
+    root = {
+        schema.SCHEMA: schema.VERSION,
+        schema.KIND: schema.RDMS,
+        schema.SYSTEM: systems.pop() if len(systems) == 1 else "",
+        schema.SOURCE: f"reptools compute {attrs['metric']}",
+        schema.CREATED: now(),
+        schema.PROVENANCE: to_json({key: _decoded(value) for key, value in attrs.items()}),
+    }
+    stimuli = {schema.STIMULUS: result[schema.STIMULUS]} if schema.STIMULUS in result.coords else {}
+    whole = xr.Dataset(coords=stimuli, attrs=root).reset_coords(drop=True)
+    return xr.DataTree.from_dict({"/": whole, **groups})
 
 
 def _cell(value: Any) -> Any:
@@ -155,12 +188,14 @@ def wide_table(result: xr.DataArray) -> tuple[list[str], list[Row]] | None:
 
 
 def show(result: xr.DataArray, *, long: bool = False) -> None:
-    """Print a result as a table: a grid where one fits the screen, one row a value otherwise."""
+    """Print a result as a table: a grid where one fits the screen, one row a value otherwise.
+
+    Long tables show their first rows, unless ``long`` asks for all.
+    """
     wide = None if long else wide_table(result)
     if wide is not None and fits(*wide):
-        print_table(*wide)
-        hidden = [str(name) for name, c in result.coords.items() if c.dims == result.dims]
-        if hidden:
+        _print_head(*wide, all_rows=False)
+        if hidden := _beside(result):
             print(f"{result.name} alone; --long also shows {', '.join(hidden)}")
         return
     header, rows = long_table(result)
@@ -169,9 +204,30 @@ def show(result: xr.DataArray, *, long: bool = False) -> None:
         beside = range(result.ndim + 1, len(header))
         same = [i for i in beside if len({row[i] for row in rows}) == 1]
     kept = [i for i in range(len(header)) if i not in same]
-    print_table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    _print_head([header[i] for i in kept], [[row[i] for i in kept] for row in rows], all_rows=long)
     if same:
         print(f"in every row: {', '.join(f'{header[i]} {rows[0][i]}' for i in same)}")
+
+
+def _print_head(header: Sequence[str], rows: Sequence[Row], *, all_rows: bool) -> None:
+    shown = rows if all_rows else rows[:ROWS]
+    print_table(header, shown)
+    if len(shown) < len(rows):
+        print(f"the first {ROWS} of {len(rows)} rows; --long, --json or --out gives all")
+
+
+def _beside(result: xr.DataArray) -> list[str]:
+    """Numbers that came with every score: over the dimensions of the result, or its leading ones.
+
+    Those over the first dimension alone are facts of a layer, such as its number of units.
+    """
+    return [
+        str(name)
+        for name, coord in result.coords.items()
+        if name not in result.dims
+        and coord.dims == result.dims[: coord.ndim]
+        and (coord.ndim > 1 or coord.dims == result.dims)
+    ]
 
 
 def texts(column: Sequence[Any]) -> list[str]:
@@ -223,3 +279,13 @@ def print_table(header: Sequence[str], rows: Sequence[Row]) -> None:
     """Print a table, without its header where that is empty; wider than the screen, never cut."""
     width = max(_console().width, _measured(header, rows).minimum)
     _console(width).print(_table(header, rows))
+
+
+def print_text(lines: Iterable[str], *, indent: int) -> None:
+    """Print lines folded at the width of the screen, set in from its left."""
+    from textwrap import fill
+
+    for line in lines:
+        pad = " " * indent
+        width = _console().width
+        print(fill(line, width, initial_indent=pad, subsequent_indent=pad or " " * 4))

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from reptools import schema, store
 from reptools.errors import FeatureError, ParameterError, StoreError, some
+from reptools.store.selecting import ALL, LAST, Picked, Place, check_found, matching, pick, place_of
 
 SEPARATOR = "::"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options of a command ask of every address.
+
+    Attributes
+    ----------
+    places : sequence of Place
+        Positions along outer dimensions.
+    layers : sequence of str or None
+        Names or patterns of layers, for addresses that are whole files.
+    """
+
+    places: Sequence[Place]
+    layers: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,20 +46,51 @@ class Selection:
         The whole file.
     names : dict of str to str
         Full address to the name that results show.
-    arrays : dict of str to DataArray
-        Full address to data at the chosen step.
-    step : int or None
-        The one step that was chosen; None where there is no step or all are kept.
-    note : str
-        What was chosen without being asked for, for the screen; empty otherwise.
+    picked : Picked
+        Full address to data at the wanted positions, and which these were.
+    unmatched : list of str or None
+        Patterns of ``--layers`` that no layer of the file has; None where the address names
+        layers itself.
     """
 
     path: str
     tree: xr.DataTree
     names: dict[str, str]
-    arrays: dict[str, xr.DataArray]
-    step: int | None = None
-    note: str = ""
+    picked: Picked
+    unmatched: list[str] | None = field(default=None)
+
+    @property
+    def arrays(self) -> dict[str, xr.DataArray]:
+        """Full address to data."""
+        return self.picked.arrays
+
+    @property
+    def at(self) -> dict[str, Any]:
+        """Dimension to the position that was picked."""
+        return self.picked.at
+
+
+def wanted(at: Sequence[str] | None, step: str | None) -> list[Place]:
+    """Read ``--at`` and ``--step``, which is short for ``--at step=``; the step comes first.
+
+    Raises
+    ------
+    ParameterError
+        An option is no DIMENSION=VALUE, or names a dimension twice, or one that is not outer.
+    """
+    places: dict[str, Place] = {}
+    for text in [*([] if step is None else [f"{schema.STEP}={step}"]), *(at or ())]:
+        dim, sign, value = (part.strip() for part in text.partition("="))
+        if not (dim and sign and value):
+            raise ParameterError(f"--at is {text!r}. Write DIMENSION=VALUE, such as token=last.")
+        if dim in places:
+            raise ParameterError(
+                f"{dim} is picked twice, by {places[dim]} and {text}. Give one of them "
+                "(--step is short for --at step=)."
+            )
+        places[dim] = place_of(dim, value)
+    last = Place(schema.STEP, LAST, hint=f"--step {ALL} keeps all")
+    return [places.pop(schema.STEP, last), *places.values()]
 
 
 @contextmanager
@@ -55,13 +104,13 @@ def opened(path: str) -> Iterator[xr.DataTree]:
 
 
 @contextmanager
-def layers_at(address: str, step: str) -> Iterator[Selection]:
-    """Activations of one layer, or of all, at a step.
+def layers_at(address: str, asked: Asked) -> Iterator[Selection]:
+    """Activations of the layers that an address and the options name, at the wanted positions.
 
     Raises
     ------
     ParameterError
-        The address names no layer of the file, or the step is not in it.
+        No layer of the file is meant, or a position is not in it.
     StoreError
         The file cannot be read, or holds no layer.
     """
@@ -71,24 +120,29 @@ def layers_at(address: str, step: str) -> Iterator[Selection]:
         layers = {} if groups is None else dict(groups.children)
         if not layers:
             raise StoreError(f"{path} holds no layers. `reptools info {path}` shows what it holds.")
-        if name is None:
+        unmatched = None
+        if name is not None:
+            chosen = _known(name, list(layers), "layer", path)
+        elif asked.layers is None:
             chosen = list(layers)
         else:
-            chosen = [_known(name.replace("/", "."), list(layers), "layer", path)]
-        activations = {layer: layers[layer].data_vars[schema.ACTIVATION] for layer in chosen}
-        position, value, note = _step(tree, activations[chosen[0]], step, path)
-        arrays = {}
-        for layer, data in activations.items():
-            if position is not None and schema.STEP in data.dims:
-                data = data.isel({schema.STEP: position})
-            arrays[f"{path}{SEPARATOR}{layer}"] = data
-        names = dict(zip(arrays, chosen, strict=True))
-        yield Selection(path, tree, names, arrays, value, note)
+            found = {pattern: matching(pattern, list(layers)) for pattern in asked.layers}
+            unmatched = [pattern for pattern, names in found.items() if not names]
+            chosen = list(dict.fromkeys(layer for names in found.values() for layer in names))
+            if not chosen:
+                _known(unmatched[0], list(layers), "layer", path)
+        activations = {
+            f"{path}{SEPARATOR}{layer}": layers[layer].data_vars[schema.ACTIVATION]
+            for layer in chosen
+        }
+        names = dict(zip(activations, chosen, strict=True))
+        picked = pick(path, tree, activations, asked.places)
+        yield Selection(path, tree, names, picked, unmatched)
 
 
 @contextmanager
-def rdm_at(address: str) -> Iterator[Selection]:
-    """One dissimilarity matrix of a file, with all its outer dimensions.
+def rdms_at(address: str, asked: Asked) -> Iterator[Selection]:
+    """The dissimilarity matrices that an address names, at the wanted positions.
 
     Raises
     ------
@@ -96,19 +150,61 @@ def rdm_at(address: str) -> Iterator[Selection]:
         The address is that of a layer, or names no matrix of the file.
     """
     path, name = split(address)
-    if name is None or not name.startswith(f"{schema.RDMS}/"):
+    if name is not None and not name.startswith(f"{schema.RDMS}/"):
         raise ParameterError(
-            f"{address!r} is no address of a dissimilarity matrix. "
-            f"Write FILE::{schema.RDMS}/NAME, or "
-            "compare activations by `reptools compute rsa`."
+            f"{address!r} is no address of a dissimilarity matrix. Write FILE for all of a file, "
+            f"or FILE::{schema.RDMS}/NAME. `reptools compute rdm {address} --out rdms.h5` makes "
+            "them of activations, and `reptools compute rsa` compares these at once."
         )
     with opened(path) as tree:
         group = tree.children.get(schema.RDMS)
-        if group is None:
-            raise StoreError(f"{path} has no group /{schema.RDMS}, so no dissimilarity matrices.")
-        known = _known(name.partition("/")[2], list(group.children), "dissimilarity matrix", path)
-        data = group.children[known].data_vars[schema.DISSIMILARITY]
-        yield Selection(path, tree, {address: known}, {address: data})
+        if group is None or not group.children:
+            raise StoreError(
+                f"{path} has no group /{schema.RDMS}, so no dissimilarity matrices. "
+                f"Make them: reptools compute rdm {path} --out rdms.h5."
+            )
+        known = list(group.children)
+        if name is not None:
+            known = _known(name.partition("/")[2], known, "dissimilarity matrix", path)
+        matrices = {
+            f"{path}{SEPARATOR}{schema.RDMS}/{one}": group.children[one].data_vars[
+                schema.DISSIMILARITY
+            ]
+            for one in known
+        }
+        names = dict(zip(matrices, known, strict=True))
+        yield Selection(path, tree, names, pick(path, tree, matrices, asked.places))
+
+
+def check_asked(asked: Asked, selections: Sequence[Selection]) -> list[str]:
+    """Refuse what was asked for and no input has; tell which file lacks what.
+
+    Raises
+    ------
+    ParameterError
+        A pattern matches no layer of any file, no address leaves a choice of layers, or a
+        dimension is in no input.
+    """
+    check_found(asked.places, [(one.path, one.picked) for one in selections])
+    if asked.layers is None:
+        return []
+    files = {one.path: one.unmatched for one in selections if one.unmatched is not None}
+    if not files:
+        raise ParameterError(
+            "--layers chooses layers of whole files, and the addresses name layers already. "
+            "Leave out one of the two."
+        )
+    notes = []
+    for pattern in asked.layers:
+        without = [path for path, unmatched in files.items() if pattern in (unmatched or ())]
+        if len(without) == len(files):
+            paths = " and ".join(files)
+            raise ParameterError(
+                f"--layers: no layer of {paths} matches {pattern!r}. "
+                f"`reptools info {selections[0].path}` lists the layers."
+            )
+        notes += [f"{path} has no layer that matches {pattern}" for path in without]
+    return notes
 
 
 def split(address: str) -> tuple[str, str | None]:
@@ -136,47 +232,20 @@ def features_of(selection: Selection, names: str | None) -> xr.Dataset:
     if names is None:
         return features
     known = [str(name) for name in features.data_vars]
-    wanted = [part.strip() for part in names.split(",")]
-    return features[[_known(part, known, "feature", selection.path) for part in wanted]]
+    wanted = listed(names) or []
+    found = [one for part in wanted for one in _known(part, known, "feature", selection.path)]
+    return features[list(dict.fromkeys(found))]
 
 
-def _step(
-    tree: xr.DataTree, layer: xr.DataArray, step: str, path: str
-) -> tuple[int | None, int | None, str]:
-    """Position, number and note of the wanted step; (None, None, "") where none is picked."""
-    if step not in ("last", "all") and not step.removeprefix("-").isdecimal():
-        raise ParameterError(f"--step must be last, all or a number, got {step!r}.")
-    if schema.STEP not in layer.dims:
-        if step in ("last", "all"):
-            return None, None, ""
-        raise ParameterError(f"{path} has no steps, got --step {step}. Leave it out.")
-    if step == "all":
-        return None, None, ""
-    steps = layer[schema.STEP].values.tolist()
-    if step == "last":
-        position = len(steps) - 1 - _begun_only(tree, layer)
-        last = "last" if position == len(steps) - 1 else "last complete"
-        note = f"step {steps[position]} is the {last} of {len(steps)} in {path}"
-        return position, steps[position], f"{note}; --step all keeps all"
-    if int(step) not in steps:
-        near = sorted(sorted(steps, key=lambda value: abs(value - int(step)))[:2])
-        raise ParameterError(
-            f"{path} has no step {step}. The nearest of {len(steps)} are {some(near)}."
-        )
-    return steps.index(int(step)), int(step), ""
+def listed(names: str | None) -> list[str] | None:
+    """Names that are joined by commas."""
+    return None if names is None else [name.strip() for name in names.split(",")]
 
 
-def _begun_only(tree: xr.DataTree, layer: xr.DataArray) -> bool:
-    """Whether a writer was killed within the last step, whose last stimuli then are missing."""
-    if tree.attrs.get(schema.COMPLETE, 1) or layer.sizes[schema.STEP] < 2:
-        return False
-    return bool(layer.isel({schema.STEP: -1, schema.STIMULUS: -1}).isnull().all())
-
-
-def _known(name: str, names: list[str], what: str, path: str) -> str:
-    """``name`` if it is one of ``names``; otherwise an error that shows the close ones."""
-    if name in names:
-        return name
+def _known(name: str, names: list[str], what: str, path: str) -> list[str]:
+    """What a name or pattern means among ``names``; an error that shows close ones if nothing."""
+    if found := matching(name, names):
+        return found
     close = difflib.get_close_matches(name, names, n=3)
     hint = f"Close ones: {some(close)}." if close else f"It has {some(names, 8)}."
     error = FeatureError if what == "feature" else ParameterError

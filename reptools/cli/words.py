@@ -31,6 +31,8 @@ class Word:
         ``str``, ``bool`` (a switch) or ``list[str]`` (one or more).
     required : bool
         Whether the command fails without it; otherwise the value is ``default``.
+    metavar : str
+        What ``--help`` shows in the place of an option's value.
     """
 
     name: str
@@ -39,45 +41,88 @@ class Word:
     type: Any = str
     required: bool = False
     default: Any = None
+    metavar: str = "TEXT"
 
 
 FILE = Word("file", "A file of the reptools schema, or what a killed writer left.", required=True)
 FILES = Word("files", "Files of the reptools schema.", type=list[str], required=True)
-X = Word("x", "run.h5 for all layers, run.h5::fc2 for one.", required=True)
+X = Word(
+    "x",
+    "run.h5 for all layers, run.h5::fc2 for one, 'run.h5::fc*' for some.",
+    required=True,
+)
 Y = Word("y", "The other side, written alike; without it x is compared with itself.")
-RDM_X = Word("x", "run.h5::rdms/NAME, a dissimilarity matrix.", required=True)
-RDM_Y = Word("y", "The other matrix, written alike.", required=True)
+TESTED = Word(
+    "y",
+    "Where what was fitted on x is tested: the same units, layer by layer. Without it x itself, "
+    "each of its positions against each other (time against time_).",
+)
+RDM_X = Word(
+    "x", "rdms.h5 for all dissimilarity matrices, rdms.h5::rdms/NAME for one.", required=True
+)
+RDM_Y = Word("y", "The others, written alike; without it x is compared with itself.")
+MODELS = Word(
+    "models",
+    "Models of them: dissimilarity matrices, written alike.",
+    type=list[str],
+    required=True,
+)
 
 STEP = Word(
     "step",
-    "Training step where the file has several: last, all (keeps the dimension) or its number. "
-    "[default: last]",
+    "Training step where a file has several: first, last, all (keeps the dimension) or its "
+    "number; short for --at step=. [default: last]",
     "--step",
-    default="last",
 )
-FEATURES = Word("features", "Names of features, joined by commas. [default: all]", "--features")
+AT = Word(
+    "at",
+    "Position along an outer dimension, such as token=3, time=0.1 or subject=first: a coordinate "
+    "value (a number from 0 where there are none), first, last or all. May be repeated.",
+    "--at",
+    type=list[str],
+    metavar="DIM=VALUE",
+)
+LAYERS = Word(
+    "layers",
+    "Names or patterns of layers of whole files, joined by commas: 'fc*,block.?'. [default: all]",
+    "--layers",
+)
+FEATURES = Word(
+    "features", "Names or patterns of features, joined by commas. [default: all]", "--features"
+)
 TARGET = Word(
     "features", "Feature to read out, or several joined by commas.", "--target", required=True
 )
 DEEP = Word("deep", "Also read every value and check it.", "--deep", bool)
-JSON = Word("json", "Print JSON and nothing else; missing values are null.", "--json", bool)
+JSON = Word(
+    "json",
+    "Print one JSON object and nothing else on stdout; missing values are null. A failure "
+    'prints {"error": {"type", "message"}} there, beside the line on stderr.',
+    "--json",
+    bool,
+)
 LONG = Word("long", "One row a value, with all that belongs to it.", "--long", bool)
 OUT = Word(
-    "out", "Also write the result: .h5 or .nc (netCDF-4) or .csv (one row a value).", "--out"
+    "out",
+    "Also write the result: .h5 or .nc (netCDF-4) or .csv (one row a value). Dissimilarity "
+    "matrices in .h5 or .nc are then addresses: out.h5::rdms/NAME.",
+    "--out",
 )
 OVERWRITE = Word("overwrite", "Let --out replace a file.", "--overwrite", bool)
 PAGE = Word("out", "The HTML page to write.", "--out", required=True)
 NAME = Word("name", "A metric, to be told all of it.")
 TITLE = Word("title", "Title of the page.", "--title")
-LAYERS = Word("layers", "Names of layers, joined by commas. [default: all]", "--layers")
 NAMES = Word("metrics", "Names of metrics, joined by commas. [default: as the report]", "--metrics")
 METRIC = Word(
     "metric", "Any pair metric of `reptools metrics`. [default: cka]", "--metric", default="cka"
 )
 TRACEBACK = Word("traceback", "Show where an error came from.", "--traceback", bool)
 
+PLACES = (STEP, AT)
 OUTPUT = (LONG, JSON, OUT, OVERWRITE)
-TAKEN = {word.name for word in (X, Y, STEP, FEATURES, *OUTPUT, METRIC, TRACEBACK)}
+TAKEN = {
+    word.name for word in (X, Y, MODELS, LAYERS, FEATURES, *PLACES, *OUTPUT, METRIC, TRACEBACK)
+}
 
 
 def option_name(parameter: str) -> str:
@@ -105,7 +150,12 @@ def metric_words(records: Iterable[Metric]) -> list[Word]:
 
 def describe(parameter: Parameter) -> str:
     """What an option accepts and what it is without a word."""
-    return f"{parameter.description} [default: {plain(parameter.default)}]"
+    return f"{allowed(parameter)} [default: {plain(parameter.default)}]"
+
+
+def allowed(parameter: Parameter) -> str:
+    """The values that an option accepts, with room to fold between them."""
+    return parameter.description.replace("|", " | ")
 
 
 def plain(value: Any) -> str:
@@ -122,7 +172,7 @@ def signature(words: Iterable[Word]) -> inspect.Signature:
     parameters = []
     for word in words:
         kind = word.type if word.required or word.type is bool else word.type | None
-        metavar = word.name.upper() if word.flag is None else "TEXT"
+        metavar = word.name.upper() if word.flag is None else word.metavar
         if word.flag is None:
             info = typer.Argument(help=word.help, metavar=metavar, show_default=False)
         elif word.type is bool:

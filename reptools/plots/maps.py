@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 READABLE = 144  # a map of more cells than this shows colours only
+LETTERS = 10  # that fit beside the colour bar, for each inch of a figure's height
 
 
 def similarity_map(
@@ -66,7 +68,9 @@ def similarity_map(
         bar = figure.colorbar(image, ax=ax, extend=extend.get(beyond, "neither"), shrink=0.9)
         bare(bar.ax).grid(visible=False)
         bar.ax.spines[:].set_visible(False)
-        say(bar.ax, "", measure(grid, str(grid.name or "score")))
+        letters = int(figure.get_figheight() * LETTERS)
+        label = measure(grid, str(grid.name or "score"))
+        say(bar.ax, "", "\n".join(fill(line, letters) for line in label.splitlines()))
         systems = _systems(grid)
         say(ax, xlabel or systems[0], ylabel or systems[1], title)
         return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from reptools import schema
 from reptools.errors import naming
@@ -15,8 +16,9 @@ from reptools.report.log import Log
 from reptools.report.overview import overview
 from reptools.report.page import Page
 from reptools.report.portraits import portraits
-from reptools.report.scores import layer_scores, pair_scores
+from reptools.report.scores import layer_scores, left_out, pair_scores
 from reptools.report.systems import System, read_systems
+from reptools.report.tables import joined
 
 
 def build_report(
@@ -26,13 +28,15 @@ def build_report(
     title: str | None = None,
     metrics: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
+    at: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the standard report of activation files as one self-contained HTML page.
 
     For each file: variance explained per feature over training, principal components and
     sparseness of its last layer. Then every registered metric: a table over layers for metrics of
     one representation, a map of layers for metrics of pairs, with the last layers of all files
-    against each other. Whatever fails is named on the page with its message, as are all warnings.
+    against each other. Metrics that take something else, or whose result is no number a layer,
+    are named at the end. Whatever fails is named on the page with its message, as are all warnings.
 
     Parameters
     ----------
@@ -45,8 +49,13 @@ def build_report(
     metrics : sequence of str, optional
         Metrics to evaluate, by default all. The figures of each file are always drawn.
     layers : sequence of str, optional
-        Layers to use, by default all. The last one, in the order of the file, stands for the file
+        Names or shell patterns of layers, such as ``"fc*"``, by default all. A file may lack some
+        of them, which the page says. The last one, in the order asked for, stands for the file
         where only one can.
+    at : mapping of str to value, optional
+        Outer dimension to the position along it that is shown: a coordinate value (a number from
+        0 where there are none), "first" or "last", for instance ``{"token": "last"}``. By default
+        scores are means over outer dimensions, and of the last step.
 
     Returns
     -------
@@ -56,7 +65,7 @@ def build_report(
     Raises
     ------
     ParameterError
-        No file is given, or a metric or layer is unknown.
+        No file is given, or a metric, a layer or a position is unknown.
     StoreError
         A file cannot be opened or holds no layers.
     MissingExtraError
@@ -67,12 +76,12 @@ def build_report(
         page = Page(title or "")
         log = Log(page)
         with log.listening("opening the files"):
-            systems = read_systems(files, layers, stack)
+            systems = read_systems(files, layers, at, stack)
         page.title = title or _title(systems)
         overview(page, systems)
         portraits(systems, log)
         _scores(systems, chosen, log)
-        _close(systems, log)
+        _close(systems, chosen, log)
         return page.write(out)
 
 
@@ -83,25 +92,32 @@ def _title(systems: Sequence[System]) -> str:
 
 def _scores(systems: Sequence[System], chosen: Mapping[str, Metric], log: Log) -> None:
     """Every metric at its defaults: of single representations, then of pairs."""
-    page, kinds = log.page, {record.kind for record in chosen.values()}
-    settings = "Every metric at its default settings" + (
-        ", at the last step of each file." if any(system.steps for system in systems) else "."
-    )
-    if kinds & {"feature", "single"}:
+    page = log.page
+    at = {f"{dim} {value}" for system in systems for dim, value in system.at.items()}
+    parts = ["the last step of each file"] if any(system.steps for system in systems) else []
+    where = f", at {joined([*sorted(at), *parts])}" if at or parts else ""
+    settings = f"Every metric at its default settings{where}."
+    shown = [record for record in chosen.values() if left_out(record, systems) is None]
+    if any(record.kind in ("feature", "single") for record in shown):
         page.section("Scores by layer", settings)
-    for record in chosen.values():
+    for record in shown:
         if record.kind in ("feature", "single"):
             layer_scores(record, systems, log)
-    if "pair" in kinds:
+    if any(record.kind == "pair" for record in shown):
         page.section("Layers compared", settings)
-    for record in chosen.values():
+    for record in shown:
         if record.kind == "pair":
             pair_scores(record, systems, log)
-    if matrices := [name for name, record in chosen.items() if record.kind == "rdms"]:
-        page.note(
-            f"Not in this report: {', '.join(matrices)}. The inputs are dissimilarity matrices, "
-            "and these files hold activations."
-        )
+
+
+def _left_out(systems: Sequence[System], chosen: Mapping[str, Metric]) -> str:
+    """Metrics that the page has no place for, each with the reason; empty where there is none."""
+    reasons: dict[str, list[str]] = {}
+    for name, record in chosen.items():
+        if (reason := left_out(record, systems)) is not None:
+            reasons.setdefault(reason, []).append(name)
+    said = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
+    return said and f"Not in this report: {said}."
 
 
 def _facts(warnings: Mapping[str, Sequence[str]], limit: int = 2) -> list[dict[str, str]]:
@@ -113,7 +129,7 @@ def _facts(warnings: Mapping[str, Sequence[str]], limit: int = 2) -> list[dict[s
     return rows
 
 
-def _close(systems: Sequence[System], log: Log) -> None:
+def _close(systems: Sequence[System], chosen: Mapping[str, Metric], log: Log) -> None:
     """Failures, warnings and provenance, and the sentence at the top that points to them."""
     page = log.page
     page.section("Notes on this report")
@@ -125,7 +141,9 @@ def _close(systems: Sequence[System], log: Log) -> None:
     if log.warnings:
         page.table(_facts(log.warnings), "Warnings while the report was computed.")
     if not log.failures and not log.warnings:
-        page.text("Everything was computed, without a warning.")
+        page.text("Everything that is shown was computed, without a warning.")
+    if left := _left_out(systems, chosen):
+        page.text(left)
     if log.dead_units:
         page.text("Units without variance are counted in the overview; where they were met:")
         page.details("Units without variance", _facts(log.dead_units))

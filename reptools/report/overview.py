@@ -24,7 +24,16 @@ def overview(page: Page, systems: Sequence[System]) -> None:
         if value is not None
     ]
     if answered:
-        page.table(answered, "Accuracy of answered features, last step; n/a where not answered.")
+        when = {
+            f"step {s.at[schema.STEP]}" if schema.STEP in s.at else "last step" for s in systems
+        }
+        page.table(
+            answered,
+            f"Accuracy of answered features, {' or '.join(sorted(when))}; n/a where not answered.",
+        )
+    for system in systems:
+        if system.notes:
+            page.note(f"{system.name}: {'; '.join(system.notes)}.")
     for system in systems:
         if missed := _not_learned(system):
             page.note(
@@ -36,6 +45,7 @@ def overview(page: Page, systems: Sequence[System]) -> None:
 
 def _facts(system: System) -> dict[str, Any]:
     steps = system.steps
+    picked = f"only {system.at[schema.STEP]}" if schema.STEP in system.at else "none"
     complete = system.tree.attrs.get(schema.COMPLETE)
     return {
         "system": system.name,
@@ -43,7 +53,7 @@ def _facts(system: System) -> dict[str, Any]:
         "layers": ", ".join(system.layers),
         "units": ", ".join(_width(layer) for layer in system.final_layers.values()),
         "stimuli": system.layers[system.last_layer].sizes[schema.STIMULUS],
-        "steps": f"{len(steps)}, to {steps[-1]}" if steps else "none",
+        "steps": f"{len(steps)}, to {steps[-1]}" if steps else picked,
         "complete": None if complete is None else bool(complete),
     }
 

@@ -18,6 +18,7 @@ from reptools.plots import (
 from reptools.report.log import Log
 from reptools.report.page import Page
 from reptools.report.systems import System, at_last_step, by_feature
+from reptools.report.tables import joined
 
 
 def portraits(systems: Sequence[System], log: Log) -> None:
@@ -28,7 +29,14 @@ def portraits(systems: Sequence[System], log: Log) -> None:
         log.page.section(system.name)
         if system.features is None:
             log.page.note(
-                "The file has no features, so there is nothing to explain its variance by."
+                "The file has no features, so there is nothing to explain its variance by, and "
+                "it is missing from the tables that need them."
+            )
+            continue
+        if outer := system.outer_dims:
+            log.page.note(
+                f"Layer {system.last_layer} has {joined(outer)}, and a figure shows one position. "
+                f"Choose it with --at {outer[0]}=first (in Python at={{{outer[0]!r}: 'first'}})."
             )
             continue
         for draw in (_time_course, _components, _sparseness):

@@ -105,3 +105,14 @@ def cell_text(value: Any, digits: int) -> str:
         text = f"{value:,.0f}" if 1000 <= abs(value) < np.inf else f"{value:.{digits}f}"
         return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "\u2212")
     return str(value)
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as a sentence has them.
+
+    Examples
+    --------
+    >>> joined(["token"]), joined(["token", "subject", "time"])
+    ('token', 'token, subject and time')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -37,6 +37,7 @@ state           attributes and the commit record of an open file
 lazy            arrays that stay in the file until they are indexed
 tree            the nodes of the DataTree
 reader          ``open``
+selecting       layers by pattern, positions by value, and whether a last step counts
 checksums       stored numbers against the CRCs of their batches
 recovery        ``repair``
 validation      ``validate``

@@ -32,7 +32,22 @@ def choose(path: str | os.PathLike[str]) -> Path:
             f"{given} does not exist: its writer ended while creating it, before the first batch "
             f"({paths.new.name} holds nothing). Run it again."
         )
+    if given.is_dir():
+        raise StoreError(_folder(path, given))
     raise StoreError(f"{given} does not exist. Check the path.")
+
+
+def _folder(path: str | os.PathLike[str], given: Path) -> str:
+    """What a folder is, and how its files are passed."""
+    names = sorted(file.name for file in given.iterdir() if file.suffix in (".h5", ".nc"))
+    if not names:
+        return f"{given} is a folder without .h5 files. Pass a file."
+    first = os.path.join(os.fspath(path), names[0])
+    every = os.path.join(os.fspath(path), "*.h5")
+    return (
+        f"{given} is a folder, of {len(names)} files. Pass one of them, such as {first}; "
+        f"where several are taken, {every} stands for all."
+    )
 
 
 def steadily(
