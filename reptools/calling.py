@@ -46,18 +46,20 @@ def evaluate(record: Metric, args: Sequence[Any], options: Mapping[str, Any]) ->
             )
         bound = bind(record.parameters, options)
         if record.kind == "rdms":
-            a, b = (rdms.as_rdm_side(v, n) for v, n in zip(args, expected, strict=True))
+            a, b = (read_side(record, v, n) for v, n in zip(args, expected, strict=True))
             return _one_cell(grid(record, {"a": a}, {"b": b}, bound))
         if record.kind == "models":
             return _against_models(record, args[0], args[1], bound)
         if record.kind in ("pair", "transfer"):
             return _pair_call(record, args, bound)
-        x = _read(record, args[0], "x")
-        return _over_x(record, x, args[1] if record.kind == "feature" else None, bound)
+        x = read_side(record, args[0], "x")
+        return _over_x(record, x, args[1:], bound)
 
 
-def _read(record: Metric, x: Any, name: str) -> Side:
-    """One side; rows in label order for fits that must repeat exactly."""
+def read_side(record: Metric, x: Any, name: str) -> Any:
+    """One input as the metric takes it; rows in label order for fits that must repeat exactly."""
+    if record.kind in ON_RDMS:
+        return rdms.as_rdm_side(x, name)
     side = labels.as_side(x, name)
     if record.repeats:
         side = labels.with_repetitions(side)
@@ -70,7 +72,7 @@ def _read(record: Metric, x: Any, name: str) -> Side:
 
 
 def _pair_call(record: Metric, args: Sequence[Any], bound: Mapping[str, Any]) -> xr.DataArray:
-    x, y = (_read(record, arg, name) for arg, name in zip(args[:2], ("x", "y"), strict=True))
+    x, y = (read_side(record, arg, name) for arg, name in zip(args[:2], ("x", "y"), strict=True))
     features = as_features(args[2], x) if record.kind == "transfer" else None
     if features is not None and x.n_units != y.n_units:
         raise DimensionError(
@@ -94,9 +96,11 @@ def _one_cell(result: xr.DataArray, counted: Sequence[str] = ()) -> xr.DataArray
 # --- one side, with or without features ---------------------------------------------------------
 
 
-def _over_x(record: Metric, side: Side, target: Any, bound: Mapping[str, Any]) -> xr.DataArray:
-    """Evaluate at every outer position of one side and stack."""
-    features = None if target is None else as_features(target, side)
+def _over_x(
+    record: Metric, side: Side, targets: Sequence[Any], bound: Mapping[str, Any]
+) -> xr.DataArray:
+    """Evaluate at every outer position of one side and stack; ``targets`` are none or one."""
+    features = as_features(targets[0], side) if targets else None
     context = make_context(record, side, bound)
     slabs = Slabs(record, bound, [side])
     present = Present(record, features)
@@ -114,10 +118,13 @@ def _over_x(record: Metric, side: Side, target: Any, bound: Mapping[str, Any]) -
         stack.put(index, score, rows)
     present.warn()
     slabs.warn()
+    if not stack.placed:  # no score has told how many there are
+        known = {STIMULUS: side.n_stimuli, rdms.OTHER: side.n_stimuli}
+        stack.own |= {dim: size for dim, size in known.items() if dim in stack.own}
     coords = {**outer_coords([side]), **_own_coords(record, stack, side, features)}
     attrs = {"n_units": side.n_units, "n_dead_units": slabs.most_dead(side.name)}
     result = finish(record, stack, coords, bound, context, [side], attrs)
-    one = features is not None and not record.jointly and not several(target)
+    one = features is not None and not record.jointly and not several(targets[0])
     return result.isel(feature=0) if one else result
 
 
@@ -290,7 +297,7 @@ def _against_models(
     record: Metric, rdm: Any, models: Any, bound: Mapping[str, Any]
 ) -> xr.DataArray:
     """Evaluate at every outer position of one RDM, against several models of it."""
-    side = rdms.as_rdm_side(rdm, "rdm")
+    side = read_side(record, rdm, "rdm")
     named = {name: rdms.align_rdms(side, model) for name, model in rdms.as_models(models).items()}
     context = replace(make_context(record, side, bound), models=tuple(named))
     slabs = Slabs(record, bound, [side])

@@ -8,10 +8,11 @@ from typing import Any
 
 import xarray as xr
 
-from reptools.calling import grid
+from reptools.calling import grid, read_side
 from reptools.errors import ParameterError, naming, some
-from reptools.labels import Side, as_side
+from reptools.labels import Side
 from reptools.parameters import bind
+from reptools.record import Metric
 from reptools.registry import find
 
 
@@ -68,11 +69,12 @@ def compare(
     with naming("compare"):
         record = find(metric, kind="pair")
         bound = bind(record.parameters, options)
-        sides = _sides(xs, "xs")
-        return grid(record, sides, sides if ys is None else _sides(ys, "ys"), bound)
+        sides = _sides(record, xs, "xs")
+        others = sides if ys is None else _sides(record, ys, "ys")
+        return grid(record, sides, others, bound)
 
 
-def _sides(collection: Any, name: str) -> dict[str, Side]:
+def _sides(record: Metric, collection: Any, name: str) -> dict[str, Side]:
     """Every representation of a collection, named."""
     if isinstance(collection, xr.DataTree):
         collection = collection["layers"] if "layers" in collection.children else collection
@@ -90,7 +92,9 @@ def _sides(collection: Any, name: str) -> dict[str, Side]:
     if not collection:
         raise ParameterError(f"{name} holds no activations. Pass at least one layer.")
     # the argument is part of the name: both systems may have a layer of that name
-    sides = {str(key): as_side(x, f"{name}[{str(key)!r}]") for key, x in collection.items()}
+    sides = {
+        str(key): read_side(record, x, f"{name}[{str(key)!r}]") for key, x in collection.items()
+    }
     if len(sides) < len(collection):
         raise ParameterError(f"{name} has keys of one text: {some(collection)}. Rename one.")
     return sides

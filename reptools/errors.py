@@ -83,6 +83,8 @@ def naming(function: str) -> Iterator[None]:
             raise
         named = type(error)(f"{function}: {message}")
         named.function = function  # type: ignore[attr-defined]
+        for note in getattr(error, "__notes__", []):
+            named.add_note(note)
         raise named from None
 
 

@@ -68,6 +68,11 @@ class Stack:
             self.own[dim] = max(self.own[dim], 1 + int(along[dim].max(initial=-1)))
         parts = {"": value}
         for name, extra in score.extras.items():
+            if name in (self.record.name, *self.sizes, *self.own):
+                raise DimensionError(
+                    f"its extra {name!r} is called like the result or one of its dimensions. "
+                    "Give it another name."
+                )
             part = parts[name] = _numbers(f"its extra {name!r}", extra)
             if part.shape != value.shape[: part.ndim]:
                 raise DimensionError(

@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 from reptools import schema
-from reptools.calling import evaluate, grid
+from reptools.calling import evaluate, grid, read_side
 from reptools.cli import output
 from reptools.cli.sources import (
     Asked,
@@ -27,9 +27,7 @@ from reptools.cli.sources import (
 from reptools.cli.stacking import stacked
 from reptools.cli.words import option_name, plain
 from reptools.errors import DimensionError, ParameterError, ReptoolsError, naming, some
-from reptools.labels import as_side, sort_by_label, with_repetitions
 from reptools.parameters import bind
-from reptools.rdms import as_rdm_side
 from reptools.record import ON_RDMS, Metric
 from reptools.registry import find
 
@@ -145,19 +143,12 @@ def _grid(record: Metric, chosen: Sequence[Selection], bound: Mapping[str, Any])
             _refuse_mixed(one.arrays, {schema.STIMULUS, f"{schema.STIMULUS}_", schema.UNIT})
         # full addresses, so that messages tell fc1 of one file from fc1 of another
         sides = [
-            {name: _side(record, data, name) for name, data in one.arrays.items()} for one in chosen
+            {name: read_side(record, data, name) for name, data in one.arrays.items()}
+            for one in chosen
         ]
         result = grid(record, sides[0], sides[-1], bound)
     names = [list(one.names.values()) for one in chosen]
     return result.assign_coords(x=names[0], y=names[-1])
-
-
-def _side(record: Metric, data: xr.DataArray, name: str) -> Any:
-    if record.kind == "rdms":
-        return as_rdm_side(data, name)
-    side = as_side(data, name)
-    side = with_repetitions(side) if record.repeats else side
-    return sort_by_label(side) if record.iterative else side
 
 
 def _by_layer(
