@@ -7,10 +7,12 @@ from reptools.comparing import compare
 from reptools.features import interactions
 from reptools.metrics.alignment import cka
 from reptools.metrics.canonical import cca, svcca
+from reptools.metrics.coding import mdl_probe
 from reptools.metrics.comparators import compare_rdms
 from reptools.metrics.components import principal_components
 from reptools.metrics.dissimilarity import rdm
 from reptools.metrics.flexible_models import flexible_rsa, flexible_rsa_weights
+from reptools.metrics.generalization import ccgp, probe_transfer
 from reptools.metrics.geometry import effective_rank, participation_ratio, pca_spectrum
 from reptools.metrics.model_rdms import partial_rsa, regression_rsa, variance_partition_rsa
 from reptools.metrics.neighbours import mutual_knn
@@ -34,6 +36,7 @@ __all__ = [
     "__version__",
     "capture",
     "cca",
+    "ccgp",
     "cka",
     "compare",
     "compare_rdms",
@@ -44,6 +47,7 @@ __all__ = [
     "interactions",
     "lifetime_sparseness",
     "list_metrics",
+    "mdl_probe",
     "metric",
     "mutual_knn",
     "open",
@@ -53,6 +57,7 @@ __all__ = [
     "population_sparseness",
     "principal_components",
     "probe",
+    "probe_transfer",
     "procrustes",
     "rdm",
     "regression_rsa",

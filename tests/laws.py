@@ -82,7 +82,10 @@ def _rdm(x: xr.DataArray) -> xr.DataArray:
 
 
 def call(record: Metric, *args: Any, **options: Any) -> xr.DataArray:
-    return evaluate(record, args, options)
+    with warnings.catch_warnings():
+        # metrics of classes name the continuous feature among the inputs and leave its score out
+        warnings.filterwarnings("ignore", message=".*not class features")
+        return evaluate(record, args, options)
 
 
 # --- laws ---------------------------------------------------------------------------------------

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 import xarray as xr
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.covariance import ledoit_wolf
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.model_selection import LeaveOneGroupOut, PredefinedSplit, cross_val_predict
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from reptools.errors import (
     DeadUnitWarning,
@@ -18,9 +24,20 @@ from reptools.errors import (
     ReptoolsWarning,
     StimulusError,
 )
-from reptools.metrics import probing
+from reptools.metrics import probing, readout
 from reptools.metrics.probing import probe
-from reptools.statistics.folds import Sampling
+from reptools.record import Context
+from reptools.statistics import logistic
+from reptools.statistics.design import Feature
+from reptools.statistics.folds import Sampling, hash_rank
+from tests.shared_data import shared
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small fits of scikit-learn are many times slower on two threads."""
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 def activations(values, **coords):
@@ -308,7 +325,7 @@ def test_a_permuted_target_that_lacks_a_class_is_missing():
 
 
 def test_a_fit_that_does_not_converge_is_named(monkeypatch):
-    monkeypatch.setattr(probing, "MAX_ITERATIONS", 2)
+    monkeypatch.setattr(logistic, "MAX_ITERATIONS", 2)
     x, features = planted()
     with pytest.warns(ReptoolsWarning) as caught:
         result = probe(x, {"bit": features["bit"]})
@@ -316,6 +333,272 @@ def test_a_fit_that_does_not_converge_is_named(monkeypatch):
     assert "probe: feature 'bit' did not converge in 2 iterations in 5 of 5 folds" in messages[0]
     assert "probe: permuted feature 'bit'" in messages[1] and len(messages) == 2
     assert result.notnull().all()
+
+
+# --- methods ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["ridge", "lda", "mean_difference"])
+@pytest.mark.parametrize("scaling", ["zscore", "none"])
+def test_methods_equal_scikit_learn_on_the_same_folds(method, scaling):
+    x, features = planted()
+    for name in ("bit", "shape"):
+        y = features[name].values
+        answered = np.empty_like(y)
+        for fit, test in Sampling(5, 0, x.stimulus.values).folds(codes(y)):
+            z = StandardScaler(with_std=scaling == "zscore").fit(x.values[fit])
+            z_fit, z_test = z.transform(x.values[fit]), z.transform(x.values[test])
+            if method == "ridge":
+                model = RidgeClassifier(alpha=2.0)
+            elif method == "mean_difference":
+                model = NearestCentroid()
+            else:
+                means = np.stack([z_fit[y[fit] == c].mean(axis=0) for c in np.unique(y)])
+                shrunk = ledoit_wolf(z_fit - means[codes(y[fit])], assume_centered=True)[1]
+                model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrunk)
+            answered[test] = model.fit(z_fit, y[fit]).predict(z_test)
+        options = {"C": 0.5} if method == "ridge" else {}
+        result = probe(x, features[name], method=method, scaling=scaling, **options)
+        assert result.item() == pytest.approx(balanced_accuracy_score(y, answered), abs=1e-9)
+        assert result.accuracy.item() == pytest.approx(accuracy_score(y, answered), abs=1e-9)
+
+
+def test_methods_that_tell_classes_apart_refuse_amounts_by_name():
+    x, features = planted()
+    np.testing.assert_array_equal(
+        probe(x, features["size"], method="ridge"), probe(x, features["size"])
+    )
+    for method in ("lda", "mean_difference"):
+        with pytest.raises(FeatureError, match=rf"probe: method='{method}'.*'size', 'place'"):
+            probe(x, features, method=method)
+
+
+def test_a_feature_scores_the_same_in_any_company():
+    x, features = planted()
+    together = probe(x, features)
+    for name in ("bit", "shape", "size"):
+        alone = probe(x, features[name])
+        assert together.sel(feature=name).item() == pytest.approx(alone.item(), abs=1e-9)
+        assert together.permuted.sel(feature=name).item() == pytest.approx(
+            alone.permuted.item(), abs=1e-9
+        )
+
+
+@pytest.mark.parametrize("method", ["logistic", "ridge"])
+@pytest.mark.parametrize("factor", [1e-200, 1e-38, 1e38, 1e200])
+def test_no_scale_is_too_large_or_too_small(factor, method):
+    x, features = planted(n=80)
+    target = {name: features[name] for name in ("bit", "size")}
+    expected = probe(x, target, method=method)
+    np.testing.assert_allclose(probe(x * factor, target, method=method), expected, atol=0.026)
+    amounts = features["size"] * factor
+    assert probe(x, amounts).item() == pytest.approx(probe(x, features["size"]).item(), abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_more_units_than_stimuli(dtype):
+    x, features = planted(n=60, p=400)
+    x = x.astype(dtype)
+    for method in ("logistic", "ridge", "lda", "mean_difference"):
+        classes = {name: features[name] for name in ("bit", "shape")}
+        assert (probe(x, classes, method=method) > 0.6).all()
+
+
+# --- the permuted target ------------------------------------------------------------------------
+
+
+def test_the_permutation_is_not_the_order_that_made_the_folds():
+    # a target with the period of the folds: dealt in the folds' own order, each fold holds one
+    # value, and classes that the fit rows lack would be tested
+    stimulus = np.array([f"s{i:03d}" for i in range(100)])
+    context = Context(stimulus, Sampling(5, 0, stimulus))
+    values = np.arange(100) % 5
+    for kind in ("continuous", "categorical"):
+        (plan,) = probing.planned([Feature("f", kind, values)], context)
+        for _, test in context.folds():
+            assert len(np.unique(plan.permuted.target[test])) > 2
+
+
+# --- a penalty chosen within --------------------------------------------------------------------
+
+
+def test_nested_amounts_equal_a_loop_over_inner_folds():
+    x, features = planted(n=100, p=120)
+    y, labels = features["size"].values, x.stimulus.values
+    residual = total = 0.0
+    chosen = []
+    for fit, test in Sampling(5, 0, labels).folds():
+        errors = []
+        for C in readout.GRID:
+            model = make_pipeline(StandardScaler(), Ridge(alpha=1 / C))
+            inner = Sampling(5, 0, labels[fit]).folds()
+            parts = [(fit[a], fit[b]) for a, b in inner]
+            errors.append(
+                sum(((y[b] - model.fit(x[a], y[a]).predict(x[b])) ** 2).sum() for a, b in parts)
+            )
+        chosen.append(readout.GRID[np.argmin(errors)])
+        model = make_pipeline(StandardScaler(), Ridge(alpha=1 / chosen[-1]))
+        residual += ((y[test] - model.fit(x[fit], y[fit]).predict(x[test])) ** 2).sum()
+        total += ((y[test] - y[fit].mean()) ** 2).sum()
+    result = probe(x, features["size"], regularization="nested")
+    assert result.item() == pytest.approx(1 - residual / total, abs=1e-9)
+    assert result.chosen_C.item() == pytest.approx(np.exp(np.log(chosen).mean()), rel=1e-9)
+    assert result.item() > probe(x, features["size"], C=100).item()
+
+
+@pytest.mark.parametrize("method", ["logistic", "ridge"])
+def test_nested_finds_a_strong_penalty_where_it_helps(method):
+    # one direction of many carries the bit, weakly
+    rng = np.random.default_rng(0)
+    bit = rng.permutation(np.arange(120) % 2)
+    x = activations(rng.normal(size=(120, 200)) + 0.25 * bit[:, None])
+    nested = probe(x, feature(bit, x), method=method, regularization="nested")
+    assert nested.item() >= probe(x, feature(bit, x), method=method, C=100).item()
+    assert nested.chosen_C.item() < 1
+
+
+def test_nested_never_looks_at_test_rows():
+    x, features = planted(n=90)
+    split = np.array(["validation", "test"])[np.arange(90) % 3 // 2]
+    x = x.assign_coords(split=("stimulus", split))
+    before = probe(x, features, cv="split", regularization="nested").chosen_C
+    elsewhere = x.copy()
+    elsewhere[split == "test"] = np.random.default_rng(0).normal(size=(30, 20))
+    after = probe(elsewhere, features, cv="split", regularization="nested").chosen_C
+    np.testing.assert_array_equal(before, after)
+
+
+def test_nested_inner_folds_keep_groups_whole():
+    labels = np.array([f"s{i:03d}" for i in range(90)])
+    groups = np.arange(90) % 15
+    sampling = Sampling(3, 0, labels, groups=groups)
+    for fit, _ in sampling.folds():
+        inner = readout._inner_folds(sampling, fit, np.zeros(90, dtype=int))
+        assert len(inner) == 5
+        for a, b in inner:
+            assert set(a) | set(b) == set(fit) and not set(groups[a]) & set(groups[b])
+    x, features = planted(n=90)
+    with pytest.raises(
+        StimulusError, match=r"probe: x: the fit rows of a fold have 1 of the groups"
+    ):
+        probe(x, features["bit"], cv=2, groups=np.arange(90) % 2, regularization="nested")
+
+
+# --- control tasks ------------------------------------------------------------------------------
+
+
+def words(n_types=30, repeats=8, seed=0, identity=3.0, meaning=0.0):
+    """Stimuli of recurring types, a class for each type, and units for identity or class."""
+    rng = np.random.default_rng(seed)
+    kind = np.repeat(np.arange(n_types), repeats)
+    noun = (rng.permutation(n_types) % 2)[kind]
+    x = rng.normal(size=(len(kind), 60))
+    x[:, :n_types] += identity * np.eye(n_types)[kind]
+    x[:, n_types:] += meaning * noun[:, None]
+    names = np.array([f"word{i}" for i in range(n_types)])[kind]
+    return activations(x, word=names), noun
+
+
+def test_control_accuracy_equals_scikit_learn_on_labels_drawn_by_type():
+    x, noun = words()
+    target = feature(noun, x)
+    result = probe(x, target, control="word")
+    types, number = np.unique(x.word.values, return_inverse=True)
+    rank = hash_rank(np.array([f"control:{t}" for t in types]), 0)
+    drawn = (rank >= len(types) * (1 - noun.mean()) - 0.5).astype(int)[number]
+    assert drawn.mean() == pytest.approx(noun.mean(), abs=0.05)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    split = PredefinedSplit(fold_numbers(x, noun))
+    answered = cross_val_predict(model, x.values, drawn, cv=split)
+    oracle = accuracy_score(drawn, answered)
+    assert result.control_accuracy.item() == pytest.approx(oracle, abs=0.009)
+    assert result.control_selectivity.item() == pytest.approx(
+        result.accuracy.item() - result.control_accuracy.item(), abs=1e-12
+    )
+    xr.testing.assert_equal(
+        result.drop_vars(["control_accuracy", "control_selectivity"]), probe(x, target)
+    )
+
+
+def test_a_probe_that_memorises_types_is_not_selective():
+    x, noun = words(identity=12.0)
+    memorised = probe(x, feature(noun, x), control="word")
+    assert memorised.accuracy > 0.85 and abs(memorised.control_selectivity) < 0.1
+    x, noun = words(identity=0.0, meaning=1.0)
+    known = probe(x, feature(noun, x), control="word")
+    assert known.accuracy > 0.9 and known.control_selectivity > 0.25
+
+
+def test_the_control_task_follows_seed_and_type_not_order():
+    x, noun = words()
+    target = feature(noun, x)
+    order = np.random.default_rng(1).permutation(len(x))
+    before = probe(x, target, control="word")
+    xr.testing.assert_identical(probe(x[order], target, control="word"), before)
+    other = probe(x, target, control="word", seed=1)
+    assert other.control_accuracy != before.control_accuracy
+
+
+def test_control_is_absent_with_a_warning_where_types_do_not_recur():
+    x, noun = words()
+    target = feature(noun, x)
+    alone = x.assign_coords(token=("stimulus", np.arange(len(x))))
+    for options in ({"control": "token"}, {"control": "word", "groups": "word"}):
+        with pytest.warns(ReptoolsWarning, match=r"probe: control_selectivity is absent.* 0% of"):
+            result = probe(alone, target, **options)
+        assert "control_selectivity" not in result.coords
+    amounts = {"noun": target, "size": feature(x.values[:, 0], x)}
+    mixed = probe(x, amounts, control="word")
+    assert mixed.control_selectivity.isnull().values.tolist() == [False, True]
+
+
+def test_bad_controls_are_refused_by_name():
+    x, noun = words()
+    with pytest.raises(ParameterError, match="probe: 'verb' is no coordinate"):
+        probe(x, feature(noun, x), control="verb")
+    with pytest.raises(ParameterError, match="probe: control='word' needs a class feature"):
+        probe(x, feature(x.values[:, 0], x), control="word")
+    gaps = x.assign_coords(word=("stimulus", np.where(np.arange(len(x)) < 3, np.nan, 1.0)))
+    with pytest.raises(ParameterError, match="word is missing for 3 of 240 stimuli"):
+        probe(gaps, feature(noun, x), control="word")
+
+
+# --- published data -----------------------------------------------------------------------------
+
+
+def nifti(path):
+    """Values of an uncompressed-in-memory NIfTI-1 image without scaling."""
+    raw = gzip.decompress(path.read_bytes())
+    dims = np.frombuffer(raw[40:56], "<i2")
+    kind = {2: "u1", 4: "<i2", 8: "<i4", 16: "<f4", 64: "<f8"}[
+        int(np.frombuffer(raw[70:72], "<i2")[0])
+    ]
+    start = int(np.frombuffer(raw[108:112], "<f4")[0])
+    return np.frombuffer(raw[start:], kind).reshape(dims[1 : 1 + dims[0]], order="F").astype(float)
+
+
+def test_haxby_categories_are_read_out_across_runs():
+    # data/README.md: leave-one-run-out, 8 categories: .708 by logistic regression (at C=0.01)
+    from scipy.signal import detrend
+
+    folder = shared("haxby2001_slice")
+    x = nifti(folder / "bold.nii.gz")[nifti(folder / "mask.nii.gz") > 0].T
+    names, run = np.loadtxt(folder / "attributes_literal.txt", dtype=str, unpack=True)
+    run = run.astype(int)
+    patterns, category, of_run = [], [], []
+    for r in np.unique(run):
+        volumes, name = detrend(x[run == r], axis=0), names[run == r]
+        rest = volumes[name == "rest"]
+        volumes = (volumes - rest.mean(axis=0)) / rest.std(axis=0)
+        for c in sorted(set(name) - {"rest"}):
+            patterns.append(volumes[name == c].mean(axis=0))
+            category.append(c)
+            of_run.append(r)
+    x = activations(np.array(patterns), run=of_run)
+    assert x.shape == (96, 530)
+    result = probe(x, feature(category, x), C=0.01, cv=LeaveOneGroupOut(), groups="run")
+    assert result.item() == pytest.approx(0.708, abs=0.0005) and result.chance == 0.125
+    assert probe(x, feature(category, x), cv=12).item() > 0.7  # run is the default group
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -330,6 +613,12 @@ def test_a_fit_that_does_not_converge_is_named(monkeypatch):
         ({"cv": 1}, "cv must be.*got 1"),
         ({"cv": 999}, "cv must be from 2 to 150.*got 999"),
         ({"groups": "story"}, "groups='story' is no coordinate"),
+        ({"method": "svm"}, r"method must be logistic\|ridge\|lda\|mean_difference, got 'svm'"),
+        ({"regularization": "cv"}, r"regularization must be fixed\|nested, got 'cv'"),
+        ({"regularization": "nested", "C": 0.1}, "C=0.1 is not used by regularization='nested'"),
+        ({"method": "lda", "C": 0.1}, "probe: C=0.1 has no meaning for method='lda'"),
+        ({"method": "lda", "regularization": "nested"}, "nothing to choose for method='lda'"),
+        ({"control": 3}, "control must be str or none, got 3"),
         ({"seed": 1.5}, "seed must be int, got 1.5"),
         ({"prepare": "whiten"}, "prepare must.*'whiten'"),
         ({"penalty": "l1"}, "no option 'penalty'"),

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import numpy as np
 
-from reptools.errors import FeatureError, some, warn
+from reptools.errors import ParameterError, warn
+from reptools.labels import no_gaps
+from reptools.metrics import readout
+from reptools.metrics.readout import Learned, Regularization, Settings, Task, learn
 from reptools.parameters import Range
 from reptools.record import Context, Score
 from reptools.registry import metric
+from reptools.statistics.classifiers import Codes, Method, Readout, Values
 from reptools.statistics.design import Feature
 from reptools.statistics.folds import Folds, Rows, hash_rank
+from reptools.statistics.standard import Scaling
 
-Values = np.ndarray[Any, Any]
-Codes = np.ndarray[Any, np.dtype[np.intp]]
-Scaling = Literal["zscore", "none"]
-
-MAX_ITERATIONS = 2000  # scikit-learn's 100 is too few for permuted labels and unscaled units
 NOTHING = float("nan")
+RECURS = 0.5  # share of test stimuli whose type must have been seen for a control to mean anything
 
 
 @metric(
@@ -38,14 +38,17 @@ def probe(
     /,
     *,
     context: Context,
+    method: Method = "logistic",
     C: Annotated[float, Range(1e-12)] = 1.0,
+    regularization: Regularization = "fixed",
     scaling: Scaling = "zscore",
+    control: str | None = None,
 ) -> Score:
     """Held-out linear probe: how well a feature can be read out of a representation.
 
-    Classes are read out by logistic regression with an L2 penalty (scikit-learn's float32 L-BFGS)
-    and scored by balanced accuracy; amounts (kind continuous) by ridge regression and scored by
-    R2. Predictions of all folds are pooled before they are scored.
+    Classes are read out by the chosen method and scored by balanced accuracy; amounts (kind
+    continuous) by ridge regression and scored by R2. Predictions of all folds are pooled before
+    they are scored.
 
     Parameters
     ----------
@@ -54,13 +57,36 @@ def probe(
     target : Dataset, DataTree node, DataArray, mapping or array
         Features over ``stimulus``, lined up with ``x`` by label. One DataArray or array gives a
         result without the dimension ``feature``.
+    method : {"logistic", "ridge", "lda", "mean_difference"}
+        How classes are read out. Priors, where a method has them, are the classes' shares of the
+        fit rows.
+
+        - ``logistic`` (default): logistic regression with an L2 penalty, softmax beyond two
+          classes; what most probing papers mean.
+        - ``ridge``: least squares on +1 and -1 with an L2 penalty, one output a class.
+        - ``lda``: linear discriminants with Ledoit and Wolf's shrinkage of the pooled covariance
+          within classes; its penalty is estimated, so nothing has to be chosen.
+        - ``mean_difference``: the class whose mean is nearest. It ignores how units covary, so it
+          is the read-out of least capacity.
+
+        Amounts are read out by ridge regression under ``logistic`` and ``ridge``; the other two
+        refuse them.
     C : float
-        Inverse strength of the penalty for both kinds, as in scikit-learn: the ridge penalty is
-        1 / C. The default 1.0 is scikit-learn's and is not tuned; compare probes at one C.
+        Inverse strength of the penalty of ``logistic`` and ``ridge``, as in scikit-learn: the
+        ridge penalty is 1 / C. The default 1.0 is scikit-learn's and is not tuned; compare probes
+        at one C, or choose it by ``regularization="nested"``.
+    regularization : {"fixed", "nested"}
+        "fixed" (default) takes ``C`` as given. "nested" chooses it for each feature and fold from
+        1e-5, 1e-4, ... 100 by five inner folds of the fit rows, with whole groups where groups
+        are given, and never looks at the test rows; of equally good ones the smallest is taken.
     scaling : {"zscore", "none"}
         What is done to units before the fit, with statistics of the fit rows only. "zscore"
         (default) lets the penalty weigh all units alike, so that a feature is not found harder to
         read out merely for being represented with little variance. "none" centres only.
+    control : str, optional
+        Stimulus coordinate that names a type, such as the word or the identity, of which several
+        stimuli are shown. Adds a control task: every type is given one class at random, and a
+        probe that can learn these has the capacity to memorise types.
     cv : int, "split", splitter or None
         Folds; 5 by default, with classes spread evenly over them where no groups or time order
         decide. "split" fits on the file's validation stimuli and tests on its test stimuli. None
@@ -68,7 +94,8 @@ def probe(
     groups : str or array, optional
         Stimulus coordinate whose values must not be divided between folds.
     seed : int
-        Enters the folds and the permuted target, together with the stimulus labels.
+        Enters the folds, the permuted target and the control task, together with the labels of
+        stimuli and types.
     prepare : str, optional
         "zscore", "unit_norm", "drop_top:K" or several, applied to all of ``x`` first.
 
@@ -86,27 +113,39 @@ def probe(
         - ``accuracy``: share of all test stimuli answered rightly; missing for amounts.
         - ``majority``: share of the most frequent class among test stimuli, which ``accuracy`` is
           to be held against; missing for amounts.
+        - ``chosen_C``, for ``regularization="nested"``: geometric mean over folds.
+        - ``control_accuracy`` and ``control_selectivity``, for ``control=``: accuracy on the
+          control task over the same folds, and ``accuracy`` minus it. Missing for amounts. Absent,
+          with a warning, where most test stimuli are of a type that their fit rows do not hold:
+          nothing can then be memorised, and the difference says no more than accuracy minus
+          chance.
 
     Raises
     ------
     FeatureError
-        No feature varies, one has a single class among the stimuli used, or a class is missing
-        from the fit rows of a fold.
+        No feature varies, one has a single class among the stimuli used, a class is missing from
+        the fit rows of a fold, or the method cannot read out amounts.
     ParameterError
-        An option is not allowed, or the folds cannot be made.
+        An option is not allowed or says nothing beside another, ``control`` names no coordinate,
+        or the folds cannot be made.
     StimulusError
-        ``x`` and a target were not shown the same stimuli, or only one of them has labels.
+        ``x`` and a target were not shown the same stimuli, only one of them has labels, or the
+        fit rows of a fold are one group, so that no C can be chosen within them.
 
     Notes
     -----
     Rows are sorted by stimulus label before fitting, so the order of a file changes no prediction.
-    A fit that does not converge is scored all the same and named in a warning.
+    Logistic fits minimise the loss of scikit-learn's LogisticRegression in float32 by L-BFGS to
+    its tolerance, those of all features and folds together. A fit that does not converge is scored
+    all the same and named in a warning.
 
     References
     ----------
     Alain and Bengio (2016), Understanding intermediate layers using linear classifier probes,
     arXiv 1610.01644. Hewitt and Liang (2019), Designing and interpreting probes with control
-    tasks, EMNLP, on why a null belongs beside a probe.
+    tasks, EMNLP: selectivity is linguistic task accuracy minus control task accuracy (section 2).
+    Ledoit and Wolf (2004), A well-conditioned estimator for large-dimensional covariance
+    matrices, Journal of Multivariate Analysis 88.
 
     Examples
     --------
@@ -119,171 +158,127 @@ def probe(
     >>> result.item() > 0.95, float(result.chance), abs(float(result.permuted) - 0.5) < 0.15
     (True, 0.5, True)
     """
-    solver = Solver(C, scaling)
-    scored = [
-        (_amounts if feature.kind == "continuous" else _classes)(x, feature, context, solver)
-        for feature in target
-    ]
-    extras = {name: np.array([beside[name] for _, beside in scored]) for name in scored[0][1]}
-    return Score(np.array([value for value, _ in scored]), extras)
+    settings = Settings("probe", method, C, scaling, regularization)
+    settings.check(target)
+    plans = planned(target, context)
+    if control is not None:
+        plans = _with_controls(plans, target, control, context)
+    learned = learn(x, [task for p in plans for task in p.tasks], settings, context)
+    return scores(plans, learned, x, settings)
+
+
+# --- what is fitted -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Solver:
-    """Fits on some rows and answers for others; both kinds share the penalty and the scaling."""
+class Plan:
+    """The tasks of one feature: itself, permuted, and a control task, the last two if possible."""
 
-    C: float
-    scaling: Scaling
+    main: Task
+    chance: float
+    permuted: Task | None
+    control: Task | None = None
 
-    def amounts(self, x: Values, y: Values, fit: Rows, test: Rows) -> Values:
-        """Ridge predictions for the test rows."""
-        from sklearn.linear_model import Ridge
-
-        x_fit, x_test = self._scaled(x, fit, test)
-        predicted: Values = Ridge(alpha=1 / self.C).fit(x_fit, y[fit]).predict(x_test)
-        return predicted
-
-    def classes(self, x: Values, codes: Codes, fit: Rows, test: Rows) -> tuple[Codes, bool]:
-        """Class numbers answered for the test rows, and whether the fit converged."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits
-
-        x_fit, x_test = (part.astype(np.float32) for part in self._scaled(x, fit, test))
-        model = LogisticRegression(C=self.C, max_iter=MAX_ITERATIONS)
-        # one thread: its many small products gain nothing from more, and the numbers would depend
-        # on how many there are
-        with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, "blas"):
-            warnings.simplefilter("always", ConvergenceWarning)
-            model.fit(x_fit, codes[fit])
-        stuck = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
-        for other in (w for w in caught if w not in stuck):
-            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-        return model.predict(x_test), not stuck
-
-    def _scaled(self, x: Values, fit: Rows, test: Rows) -> tuple[Values, Values]:
-        """Fit and test rows in float64, centred (and scaled) by the fit rows alone."""
-        x_fit, x_test = x[fit].astype(np.float64), x[test].astype(np.float64)
-        mean = x_fit.mean(axis=0)
-        constant = (x_fit == x_fit[:1]).all(axis=0)  # its sd may be rounding instead of 0
-        x_fit -= mean
-        x_test -= mean
-        if self.scaling == "zscore":
-            sd = np.where(constant, 1.0, np.sqrt((x_fit**2).mean(axis=0)))
-            x_fit /= sd
-            x_test /= sd
-        return x_fit, x_test
+    @property
+    def tasks(self) -> list[Task]:
+        """Those that there are."""
+        return [task for task in (self.main, self.permuted, self.control) if task is not None]
 
 
-def _permuted(feature: Feature, context: Context) -> Feature:
-    """The feature with its values dealt anew over stimuli, from (seed, label) alone."""
-    values = np.empty_like(feature.values)
+def planned(features: Sequence[Feature], context: Context) -> list[Plan]:
+    """What each feature is scored by, but for control tasks."""
     # rows come sorted by label; ~seed gives another order than the one that made the folds
-    values[np.argsort(hash_rank(context.stimulus, ~context.seed))] = feature.values
-    return replace(feature, values=values)
+    order = np.argsort(hash_rank(context.stimulus, ~context.seed))
+    return [_plan(feature, order, context) for feature in features]
 
 
-# --- amounts ------------------------------------------------------------------------------------
-
-
-def _amounts(
-    x: Values, feature: Feature, context: Context, solver: Solver
-) -> tuple[float, dict[str, float]]:
-    """R2 of an amount, and what stands beside it."""
-    folds = context.folds()
-    value = _r2(x, feature, folds, solver)
-    permuted = _r2(x, _permuted(feature, context), folds, solver)
-    nothing = {"accuracy": NOTHING, "majority": NOTHING}
-    return value, {"chance": 0.0, "permuted": permuted, **nothing}
-
-
-def _r2(x: Values, feature: Feature, folds: Folds, solver: Solver) -> float:
-    """One minus residual over total sum of squares of the test rows of all folds."""
-    y = feature.columns
-    residual = total = 0.0
-    for fit, test in folds:
-        predicted = solver.amounts(x, y, fit, test).reshape(len(test), -1)
-        residual += float(((y[test] - predicted) ** 2).sum())
-        total += float(((y[test] - y[fit].mean(axis=0)) ** 2).sum())
-    return 1 - residual / total if total > 0 else NOTHING
-
-
-# --- classes ------------------------------------------------------------------------------------
-
-
-def _classes(
-    x: Values, feature: Feature, context: Context, solver: Solver
-) -> tuple[float, dict[str, float]]:
-    """Balanced accuracy of a class feature, and what stands beside it."""
+def _plan(feature: Feature, order: Rows, context: Context) -> Plan:
     folds = context.folds(feature.strata)
-    n_classes = _check_classes(feature, folds)
-    confusion = _confusion(x, feature, folds, solver)
-    tested = confusion.sum(axis=1)
-    return _balanced(confusion), {
-        "chance": 1 / n_classes,
-        "permuted": _null(x, _permuted(feature, context), context, solver),
-        "accuracy": float(np.trace(confusion) / tested.sum()),
-        "majority": float(tested.max() / tested.sum()),
-    }
+    chance = 1 / readout.check_classes(feature, folds) if feature.strata is not None else 0.0
+    values = np.empty_like(feature.values)
+    values[order] = feature.values
+    permuted = replace(feature, values=values)
+    anew = context.folds(permuted.strata)
+    task = Task.of(permuted, anew, "permuted ")
+    lacking = task.of_classes and any(m.size for m in readout.missing_classes(task.target, anew))
+    return Plan(Task.of(feature, folds), chance, None if lacking else task)
 
 
-def _null(x: Values, permuted: Feature, context: Context, solver: Solver) -> float:
-    """Balanced accuracy for permuted labels; missing where a fold happens to lack a class."""
-    folds = context.folds(permuted.strata)
-    if any(missing.size for missing in _missing_classes(permuted, folds)):
-        return NOTHING
-    return _balanced(_confusion(x, permuted, folds, solver, "permuted "))
-
-
-def _balanced(confusion: Codes) -> float:
-    """Mean over the tested classes of the share answered rightly."""
-    tested = confusion.sum(axis=1)
-    return float((np.diag(confusion)[tested > 0] / tested[tested > 0]).mean())
-
-
-def _confusion(x: Values, feature: Feature, folds: Folds, solver: Solver, which: str = "") -> Codes:
-    """Counts (true class, answered class) over the test rows of all folds."""
-    codes = feature.codes
-    confusion = np.zeros((codes.max() + 1, codes.max() + 1), dtype=np.intp)
-    stuck = []
-    for number, (fit, test) in enumerate(folds):
-        answered, converged = solver.classes(x, codes, fit, test)
-        np.add.at(confusion, (codes[test], answered), 1)
-        stuck += [] if converged else [number]
-    if stuck:
+def _with_controls(
+    plans: Sequence[Plan], target: Sequence[Feature], control: str, context: Context
+) -> list[Plan]:
+    """Plans with control tasks, for class features whose folds share types."""
+    types = no_gaps(context.coordinate(control), control)
+    classes = [feature.name for feature in target if feature.kind != "continuous"]
+    if not classes:
+        raise ParameterError(
+            f"control={control!r} needs a class feature, and all features are continuous. "
+            "Leave it out."
+        )
+    recurring = {p.main.name: _recurring(types, p.main.folds) for p in plans if p.main.of_classes}
+    few = {name: share for name, share in recurring.items() if share <= RECURS}
+    if few:
+        name, share = next(iter(few.items()))
         warn(
-            f"probe: {which}feature {feature.name!r} did not converge in {MAX_ITERATIONS} "
-            f"iterations in {len(stuck)} of {len(folds)} folds; scaling='zscore' or a smaller C "
-            "makes it easier"
+            f"probe: control_selectivity is absent for {len(few)} of {len(classes)} class "
+            f"features, such as {name!r}: {share:.0%} of its test stimuli have a {control!r} that "
+            "their fit rows hold, and most must for it to mean anything"
         )
-    return confusion
+    return [
+        replace(p, control=_control(p.main, types, context))
+        if recurring.get(p.main.name, 0.0) > RECURS
+        else p
+        for p in plans
+    ]
 
 
-def _check_classes(feature: Feature, folds: Folds) -> int:
-    """Number of classes in use, all of which the fit rows of every fold must hold."""
-    names = np.unique(feature.values)
-    for number, missing in enumerate(_missing_classes(feature, folds)):
-        if missing.size:
-            raise FeatureError(
-                f"feature {feature.name!r}: the fit rows of fold {number} ({folds.description}) "
-                f"lack the classes {some(names[missing].tolist())}. Use fewer folds, groups that "
-                "mix classes, or drop these stimuli."
-            )
-    used = _used(feature, folds)
-    if used.size < 2:
-        raise FeatureError(
-            f"feature {feature.name!r} has the single class {names[used].tolist()[0]!r} among the "
-            f"stimuli of the folds ({folds.description}). Use stimuli with two classes or more."
+def _recurring(types: Values, folds: Folds) -> float:
+    """Share of test stimuli whose type occurs in the fit rows of their fold."""
+    seen = [np.isin(types[test], types[fit]) for fit, test in folds]
+    return float(np.concatenate(seen).mean())
+
+
+def _control(task: Task, types: Values, context: Context) -> Task:
+    """Each type's class drawn from (seed, type), as often as the classes occur among stimuli."""
+    names, number = np.unique(types, return_inverse=True)
+    # not the order that deals groups to folds, where the types are the groups
+    rank = hash_rank(np.array([f"control:{name}" for name in names.tolist()]), context.seed)
+    shares = np.bincount(task.target) / len(task.target)
+    drawn = np.searchsorted(np.cumsum(shares), (rank + 0.5) / len(names), side="right")
+    codes: Codes = drawn.clip(max=len(shares) - 1)[number]
+    return replace(task, target=codes, which="control task of ")
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+def scores(plans: Sequence[Plan], learned: Learned, x: Values, settings: Settings) -> Score:
+    """Scores of what was learned on the test rows of ``x``, and what stands beside them."""
+    z = learned.shown(x)
+    groups = iter(zip(learned.readouts, learned.C, strict=True))
+    values, beside = [], []
+    for p in plans:
+        fitted = {id(task): next(groups) for task in p.tasks}
+        readouts, C = fitted[id(p.main)]
+        value, extras = _score(p.main, readouts, z)
+        null = (
+            NOTHING if p.permuted is None else _score(p.permuted, fitted[id(p.permuted)][0], z)[0]
         )
-    return used.size
+        extras = {"chance": p.chance, "permuted": null, **extras}
+        if settings.regularization == "nested":
+            extras["chosen_C"] = float(np.exp(np.log(C).mean()))
+        if p.control is not None:
+            reached = readout.confusion(p.control, fitted[id(p.control)][0], z).accuracy
+            extras["control_accuracy"] = reached
+            extras["control_selectivity"] = extras["accuracy"] - reached
+        values.append(value)
+        beside.append(extras)
+    return Score(np.array(values), readout.table(beside))
 
 
-def _missing_classes(feature: Feature, folds: Folds) -> list[Codes]:
-    """For each fold, the classes that occur among the stimuli in use but not in its fit rows."""
-    used = _used(feature, folds)
-    return [np.setdiff1d(used, feature.codes[fit]) for fit, _ in folds]
-
-
-def _used(feature: Feature, folds: Folds) -> Codes:
-    """Classes that occur among the fit and test rows of any fold."""
-    return np.unique(feature.codes[np.concatenate([rows for pair in folds for rows in pair])])
+def _score(task: Task, readouts: Sequence[Readout], z: Values) -> tuple[float, dict[str, float]]:
+    """Balanced accuracy or R2, and what only classes have beside it."""
+    if not task.of_classes:
+        return readout.r2(task, readouts, z), {"accuracy": NOTHING, "majority": NOTHING}
+    counts = readout.confusion(task, readouts, z)
+    return counts.balanced, {"accuracy": counts.accuracy, "majority": counts.majority}
