@@ -11,6 +11,7 @@ from reptools.metrics.coding import mdl_probe
 from reptools.metrics.comparators import compare_rdms
 from reptools.metrics.components import principal_components
 from reptools.metrics.dissimilarity import rdm
+from reptools.metrics.encoding import predictivity, unit_predictivity
 from reptools.metrics.flexible_models import flexible_rsa, flexible_rsa_weights
 from reptools.metrics.generalization import ccgp, probe_transfer
 from reptools.metrics.geometry import effective_rank, participation_ratio, pca_spectrum
@@ -18,6 +19,7 @@ from reptools.metrics.model_rdms import partial_rsa, regression_rsa, variance_pa
 from reptools.metrics.neighbours import mutual_knn
 from reptools.metrics.partition import unique_variance, variance_partition
 from reptools.metrics.probing import probe
+from reptools.metrics.reliability import unit_reliability
 from reptools.metrics.shape import procrustes
 from reptools.metrics.signal import signal_variance_explained
 from reptools.metrics.similarity import rsa
@@ -55,6 +57,7 @@ __all__ = [
     "participation_ratio",
     "pca_spectrum",
     "population_sparseness",
+    "predictivity",
     "principal_components",
     "probe",
     "probe_transfer",
@@ -68,6 +71,8 @@ __all__ = [
     "svcca",
     "total_variance",
     "unique_variance",
+    "unit_predictivity",
+    "unit_reliability",
     "unit_variance_explained",
     "validate",
     "variance_explained",

@@ -99,7 +99,12 @@ def _array(name: str, value: Any) -> xr.DataArray:
     """A feature with named dimensions; a bare array is (stimulus,) or (stimulus, component)."""
     if isinstance(value, xr.DataArray):
         return value
-    value = to_host(value)
+    try:
+        value = to_host(value)
+    except ValueError as error:  # lists of different lengths
+        raise DimensionError(
+            f"feature {name!r} is no array: {error} Pass as many values for every stimulus."
+        ) from None
     if value.ndim not in (1, 2):
         raise DimensionError(
             f"feature {name!r} has the shape {value.shape}; it must be (stimulus,) or "

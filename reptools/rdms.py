@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from reptools.arrays import to_host
-from reptools.errors import DataError, DimensionError
+from reptools.errors import DataError, DimensionError, StimulusError
 from reptools.labels import STIMULUS, Index, Rows, check_unique, match_rows, reordered
 from reptools.schema import DISSIMILARITY
 from reptools.statistics.pairs import count_stimuli, upper
@@ -66,6 +66,12 @@ def as_rdm_side(rdm: Any, name: str) -> RdmSide:
                 f"{name} is not square: {rdm.sizes[STIMULUS]} by {rdm.sizes[OTHER]}. "
                 "Pass all stimuli along both dimensions."
             )
+        if rdm.sizes[STIMULUS] < 2:
+            raise StimulusError(
+                f"{name} has {rdm.sizes[STIMULUS]} stimuli, and a dissimilarity is of two. "
+                "Pass more stimuli."
+            )
+        _refuse_not_real(rdm, name)
         labels = rdm.coords[STIMULUS].values if STIMULUS in rdm.coords else None
         check_unique(labels, name)
         if (
@@ -81,9 +87,10 @@ def as_rdm_side(rdm: Any, name: str) -> RdmSide:
         return RdmSide(name, rdm, rdm.sizes[STIMULUS], labels, outer=outer)
     if isinstance(rdm, (xr.DataTree, xr.Dataset)):
         raise DimensionError(f"{name} is a group without {DISSIMILARITY!r}. Pass one RDM.")
-    values = to_host(rdm)
-    if values.dtype.kind not in "biuf":
-        raise DataError(f"{name} holds {values.dtype.name} values. Pass real numbers.")
+    try:
+        values = to_host(rdm)
+    except ValueError as error:  # lists of different lengths
+        raise DimensionError(f"{name} is no array: {error} Pass a square matrix.") from None
     if values.ndim == 2:
         return as_rdm_side(xr.DataArray(values, dims=(STIMULUS, OTHER)), name)
     n = count_stimuli(values.size)
@@ -92,7 +99,13 @@ def as_rdm_side(rdm: Any, name: str) -> RdmSide:
             f"{name} has the shape {values.shape}, which is no square matrix and no condensed "
             "vector of n(n-1)/2 distances. Pass one of these."
         )
+    _refuse_not_real(values, name)
     return RdmSide(name, values.astype(np.float64), n, None)
+
+
+def _refuse_not_real(values: Any, name: str) -> None:
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {values.dtype.name} values. Pass real numbers.")
 
 
 def as_models(models: Any, name: str = "models") -> dict[str, RdmSide]:

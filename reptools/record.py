@@ -237,8 +237,8 @@ def _seed(*, seed: int = 0) -> None:
 
 
 def _check_cv(value: Any) -> Any:
-    splitter = not isinstance(value, str) and hasattr(value, "split")
-    if value is None or value == "split" or splitter:
+    text = isinstance(value, str)
+    if value is None or (text and value == "split") or (not text and hasattr(value, "split")):
         return value
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 2:
         return int(value)

@@ -30,6 +30,14 @@ class _Placed:
     along: dict[str, np.ndarray[Any, Any]]
     parts: dict[str, np.ndarray[Any, Any]]
 
+    def fills(self, sizes: Mapping[str, int], dims: Sequence[str]) -> bool:
+        """Whether it alone, in its order, is the result."""
+        in_order = (
+            dim in self.along and np.array_equal(self.along[dim], np.arange(sizes[dim]))
+            for dim in dims
+        )
+        return not self.outer and all(in_order)
+
 
 class Stack:
     """Values and extras of many positions, collected into arrays; missing stays NaN.
@@ -103,6 +111,8 @@ class Stack:
         if having:  # an extra may have the leading dimensions only
             inner = inner[: having[0].parts[name].ndim]
         dims = [*(dim for dim in self.sizes if dim != FEATURE), *inner]
+        if len(having) == 1 and having[0].fills(self.sizes | self.own, dims):
+            return dims, having[0].parts[name]  # as large as an RDM: not copied
         values = np.full([(self.sizes | self.own)[dim] for dim in dims], np.nan)
         for placed in having:
             at = np.ix_(*(placed.along[dim] for dim in inner))

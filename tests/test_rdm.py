@@ -20,6 +20,7 @@ from reptools.errors import (
     ParameterError,
     StimulusError,
 )
+from reptools.metrics.comparators import compare_rdms
 from reptools.metrics.dissimilarity import rdm
 from reptools.statistics import distances
 from reptools.statistics.prepare import zscore
@@ -64,20 +65,68 @@ def test_float32_with_a_mean_of_1000(rng: np.random.Generator, method: str) -> N
     np.testing.assert_allclose(rdm(x, method=method).values, exact, rtol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("block", [distances.BLOCK, 16])
 def test_patterns_that_nearly_coincide(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, method: str, block: int
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    block: int,
+    dtype: type,
 ) -> None:
     monkeypatch.setattr(distances, "BLOCK", block)
     centres = rng.normal(size=(3, 12))
     x = np.repeat(centres, 4, axis=0) + 1e-6 * rng.normal(size=(12, 12))
     x[1] = x[0]
+    x = x.astype(dtype)
     result = rdm(x, method=method).values
     assert result[0, 1] == result[1, 0] == 0
+    assert (result == result.T).all()
     # scipy computes 1 - r for these two, and loses the digits
     tolerance = 1e-14 if method in ("correlation", "cosine") else 0
-    np.testing.assert_allclose(result, squareform(pdist(x, method)), rtol=1e-7, atol=tolerance)
+    exact = squareform(pdist(x.astype(np.float64), method))
+    relative = 1e-7 if dtype is np.float64 else 2e-6
+    np.testing.assert_allclose(result, exact, rtol=relative, atol=tolerance)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("share", [0.5, 1e-1, 1e-2, 1e-3])
+def test_float32_patterns_around_a_common_one(
+    rng: np.random.Generator, method: str, share: float
+) -> None:
+    """From spread to nearly parallel: whichever way a distance is computed, 1e-4 relative."""
+    x = (rng.normal(size=50) + share * rng.normal(size=(40, 50))).astype(np.float32)
+    x[::7] += np.float32(0.01 * share) * rng.normal(size=50).astype(np.float32)
+    exact = squareform(pdist(x.astype(np.float64), method))
+    np.testing.assert_allclose(rdm(x, method=method).values, exact, rtol=5e-6, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [15, 16, 17, 33])
+def test_tiles_meet(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, n: int, method: str, dtype: type
+) -> None:
+    monkeypatch.setattr(distances, "TILE", 8)
+    monkeypatch.setattr(distances, "CACHED", 20)
+    x = (rng.normal(size=(n, 6)) + 1).astype(dtype)
+    x[9] = x[2]  # a close pair off the diagonal
+    expected = pdist(x.astype(np.float64), method)
+    tolerance = (
+        {"rtol": 1e-11, "atol": 1e-14} if dtype is np.float64 else {"rtol": 3e-6, "atol": 1e-14}
+    )
+    square = distances.square(x, method)  # type: ignore[arg-type]
+    np.testing.assert_allclose(square, squareform(expected), **tolerance)
+    assert (square == square.T).all()
+    np.testing.assert_array_equal(distances.condensed(x, method), squareform(square))  # type: ignore[arg-type]
+
+
+def test_tiles_cover_all_rows_and_avoid_sizes_that_share_cache_lines() -> None:
+    for n in (2, 271, 272, 273, 512, 1000, 1024, 2048):
+        rows = list(distances.tiles(n))
+        assert np.array_equal(np.concatenate([np.arange(n)[part] for part in rows]), np.arange(n))
+        assert n < 64 or (rows[0].stop - rows[0].start) % 64
 
 
 def test_ranges_that_overflow_a_square() -> None:
@@ -86,6 +135,50 @@ def test_ranges_that_overflow_a_square() -> None:
         for method in ("correlation", "cosine"):
             scaled = rdm(x * scale, method=method).values
             np.testing.assert_allclose(scaled, rdm(x, method=method).values, rtol=1e-12)
+        scaled = rdm(x * scale, method="euclidean").values
+        expected = rdm(x, method="euclidean").values * scale
+        np.testing.assert_allclose(scaled, expected, rtol=1e-12)
+        with pytest.raises(
+            DataError, match="rdm: x: its patterns differ by up to .*outside float64"
+        ):
+            rdm(x * scale, method="sqeuclidean")
+    for scale in (1e150, 1e-150):
+        scaled = rdm(x * scale, method="sqeuclidean").values
+        expected = rdm(x, method="sqeuclidean").values * scale**2
+        np.testing.assert_allclose(scaled, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_ends_of_float32(rng: np.random.Generator, method: str) -> None:
+    x = rng.normal(size=(12, 9))
+    for scale in (1e37, 1e-30):
+        small = (x * scale).astype(np.float32)
+        exact = squareform(pdist(small.astype(np.float64), method))
+        np.testing.assert_allclose(rdm(small, method=method).values, exact, rtol=3e-6)
+
+
+def test_patterns_that_are_all_the_same() -> None:
+    x = np.tile([1.0, 2.0, 4.0], (3, 1))
+    x[:, 0] = [1.0, 1.0, 1.0]
+    for method in METHODS:
+        assert (distances.square(x, method) == 0).all()  # type: ignore[arg-type]
+
+
+def test_trials_of_a_condition_are_averaged(rng: np.random.Generator) -> None:
+    x = labelled(rng.normal(size=(10, 5))).assign_coords(
+        picture=("stimulus", ["b", "a", "c", "b", "b", "a", "c", "c", "c", "a"])
+    )
+    means = np.stack([x.values[(x.picture == name).values].mean(axis=0) for name in "abc"])
+    for method in METHODS:
+        result = rdm(x, method=method, condition="picture")
+        assert result.stimulus.values.tolist() == result.stimulus_.values.tolist() == list("abc")
+        expected = squareform(pdist(means, method))
+        np.testing.assert_allclose(result.values, expected, rtol=1e-11, atol=1e-14)
+    assert result.attrs["n_conditions"] == 3
+    flat = x.copy()
+    flat[(x.picture == "b").values] = 0.5
+    with pytest.raises(DataError, match="1 of 3 patterns have no variance.*'b'"):
+        rdm(flat, condition="picture")
 
 
 def test_printed_values_of_simulated_patterns() -> None:
@@ -187,6 +280,9 @@ def test_other_array_libraries(rng: np.random.Generator, method: str) -> None:
     expected = rdm(x, method=method).values
     on_torch = rdm(torch.from_numpy(x), method=method).values
     np.testing.assert_allclose(on_torch, expected, rtol=1e-12, atol=1e-14)
+    assert (on_torch == on_torch.T).all()
+    single = rdm(torch.from_numpy(x.astype(np.float32)), method=method).values
+    np.testing.assert_allclose(single, expected, rtol=1e-5, atol=1e-14)
     strict = distances.condensed(array_api_strict.asarray(x), method)
     np.testing.assert_allclose(squareform(np.asarray(strict)), expected, rtol=1e-12, atol=1e-14)
 
@@ -212,3 +308,16 @@ def test_no_warning_on_plain_data(x: xr.DataArray) -> None:
         warnings.simplefilter("error")
         for method in METHODS:
             rdm(x, method=method)  # type: ignore[arg-type]
+
+
+def test_equal_distances_of_float32_stay_ties(rng: np.random.Generator) -> None:
+    """Binary patterns over many units: float32 products ordered equal distances by rounding."""
+    x, y = (rng.integers(0, 2, size=(60, 130)).astype(np.float32) for _ in range(2))
+    for method in ("kendall_tau_a", "spearman"):
+        single = compare_rdms(rdm(x, method="sqeuclidean"), rdm(y), method=method)
+        double = compare_rdms(
+            rdm(x.astype(np.float64), method="sqeuclidean"),
+            rdm(y.astype(np.float64)),
+            method=method,
+        )
+        assert float(single) == pytest.approx(float(double), abs=1e-12)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 
 from reptools.arrays import Array, array_namespace, asarray_like
-from reptools.errors import DataError, ParameterError, StimulusError
+from reptools.errors import DataError, ParameterError, StimulusError, warn
 from reptools.parameters import Range
 from reptools.record import Context
 from reptools.registry import metric
@@ -114,7 +114,12 @@ def _batches(stimulus: Any, batch: int | None, seed: int) -> list[Any]:
         return [np.arange(n)]
     order = np.argsort(hash_rank(stimulus, seed))
     parts = [order[start : start + batch] for start in range(0, n, batch)]
-    return [np.sort(part) for part in parts if len(part) >= FEWEST["debiased"]]
+    if len(parts[-1]) < FEWEST["debiased"]:
+        warn(
+            f"cka: batches of {batch} leave {len(parts.pop())} of {n} stimuli for the last one, "
+            "too few for its HSIC; these are left out"
+        )
+    return [np.sort(part) for part in parts]
 
 
 def pairs(xs: Sequence[Side], ys: Sequence[Side], /) -> Any:
@@ -278,6 +283,11 @@ def _by_stimuli(sides: Sequence[Linear]) -> Any:
 
 
 def _refuse_nothing(name: str, square: float, whole: float) -> None:
+    if whole <= 0:
+        raise DataError(
+            f"{name}all similarities between its stimuli are equal up to rounding, so there is no "
+            "structure to compare. Leave it out; with kernel='rbf' a smaller bandwidth may tell."
+        )
     if square <= NOTHING_LEFT * whole:
         raise DataError(
             f"{name}its debiased self-HSIC is {square / whole:.2g} of the biased one, 0 up to "

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from reptools.arrays import Array, array_namespace, float64
 from reptools.errors import DataError
 from reptools.metrics.variance import INFINITY, estimable, folds_for, ratio
 from reptools.record import Context, Score
 from reptools.registry import metric
 from reptools.statistics.blocks import Rows, as_blocks
-from reptools.statistics.concentration import gini
+from reptools.statistics.concentration import (
+    TINY,
+    gini,
+    largest_by_unit,
+    out_of_range,
+    relative,
+    sums_and_squares,
+)
 from reptools.statistics.design import Feature
 from reptools.statistics.moments import moments
 from reptools.statistics.projection import explain
@@ -103,7 +112,7 @@ def sparseness(x: Rows, features: Sequence[Feature], /, *, context: Context) -> 
     backends=("numpy", "torch", "dask"),
     estimator="mean over all stimuli",
 )
-def total_variance(x: Rows, /) -> Array:
+def total_variance(x: Rows, /) -> float:
     """Total variance of a representation: mean squared norm of the centred patterns.
 
     The sum of all units' variances (divided by n, not n - 1) over all stimuli given. The
@@ -126,7 +135,7 @@ def total_variance(x: Rows, /) -> Array:
     DimensionError
         ``x`` lacks a dimension ``stimulus`` or ``unit``.
     DataError
-        A value is NaN or infinite.
+        A value is NaN or infinite, or the variance is beyond the range of float64.
 
     Examples
     --------
@@ -135,8 +144,15 @@ def total_variance(x: Rows, /) -> Array:
     >>> float(rt.total_variance(np.array([[1.0, 0.0], [3.0, 4.0]])))
     5.0
     """
-    sums = moments({"x": x}, squares=("x",))
-    return array_namespace(sums.squares["x"]).sum(sums.squares["x"]) / sums.n
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = moments({"x": x}, squares=("x",))
+        variance = float(array_namespace(sums.squares["x"]).sum(sums.squares["x"])) / sums.n
+    if not TINY <= variance < INFINITY:
+        raise DataError(
+            "its total variance is beyond the range of float64. Divide the activations by a "
+            "constant near their size."
+        )
+    return variance
 
 
 RATES = Literal["rectify", "refuse"]
@@ -202,9 +218,17 @@ def lifetime_sparseness(x: Rows, /, *, negative: RATES = "rectify") -> Score:
     for _, block in blocks:
         xp = array_namespace(block)
         response, under = _response(block, negative)
-        sums = sums + xp.sum(response, axis=0)
-        squares = squares + xp.sum(response * response, axis=0)
+        more, more_squared = sums_and_squares(response, axis=0)
+        sums, squares = sums + more, squares + more_squared
         below = below + xp.sum(xp.astype(under, xp.float64), axis=0)
+    if out_of_range(sums, squares):
+        largest = largest_by_unit(blocks)
+        sums, squares = 0.0, 0.0
+        for _, block in blocks:
+            more, more_squared = sums_and_squares(
+                relative(_response(block, negative)[0], largest), axis=0
+            )
+            sums, squares = sums + more, squares + more_squared
     return _sparseness(sums, squares, below, blocks.n)
 
 
@@ -266,8 +290,11 @@ def population_sparseness(x: Rows, /, *, negative: RATES = "rectify") -> Score:
     for _, block in blocks:
         xp = array_namespace(block)
         response, under = _response(block, negative)
-        below = xp.sum(xp.astype(under, xp.float64), axis=1)
-        parts.append((xp.sum(response, axis=1), xp.sum(response * response, axis=1), below))
+        sums, squares = sums_and_squares(response, axis=1)
+        if out_of_range(sums, squares):
+            largest = xp.max(response, axis=1, keepdims=True)
+            sums, squares = sums_and_squares(relative(response, largest), axis=1)
+        parts.append((sums, squares, xp.sum(xp.astype(under, xp.float64), axis=1)))
     xp = array_namespace(parts[0][0])
     sums, squares, below = (xp.concat(column) for column in zip(*parts, strict=True))
     return _sparseness(sums, squares, below, blocks.width)

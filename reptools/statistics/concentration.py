@@ -1,4 +1,4 @@
-"""How unevenly an amount is spread: the Gini index."""
+"""How unevenly an amount is spread: the Gini index, and the sums of the Treves-Rolls ratio."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like
+from reptools.arrays import Array, array_namespace, asarray_like, float64
+from reptools.statistics.blocks import Blocks
+
+TINY, EPS = 2.0**-1022, 2.0**-52  # smallest float64 with all its digits, and their rounding
 
 
 def gini(amounts: Array, /) -> Array:
@@ -35,3 +38,32 @@ def gini(amounts: Array, /) -> Array:
     ordered = xp.sum(xp.sort(amounts, axis=-1) * weights, axis=-1)
     index = 1 - 2 * ordered / xp.where(nothing, xp.ones_like(whole), whole)
     return xp.where(nothing, xp.full_like(index, float("nan")), index)
+
+
+def sums_and_squares(response: Array, axis: int) -> tuple[Array, Array]:
+    """Sums of responses and of their squares."""
+    xp = array_namespace(response)
+    with np.errstate(over="ignore", under="ignore"):
+        return xp.sum(response, axis=axis), xp.sum(response * response, axis=axis)
+
+
+def out_of_range(sums: Array, squares: Array) -> bool:
+    """Whether float64 could not hold the squares of some responses."""
+    xp = array_namespace(sums)
+    return bool(xp.any(~xp.isfinite(squares) | ((sums > 0) & (squares < TINY / EPS))))
+
+
+def largest_by_unit(blocks: Blocks) -> Array:
+    """Largest activation of each unit, in float64."""
+    largest: Array = None
+    for _, block in blocks:
+        xp = array_namespace(block)
+        here = xp.max(float64(block), axis=0)
+        largest = here if largest is None else xp.maximum(largest, here)
+    return largest
+
+
+def relative(response: Array, largest: Array) -> Array:
+    """Responses over the largest one, where there is any: the ratio does not know the scale."""
+    xp = array_namespace(response)
+    return response / xp.where(largest > 0, largest, xp.ones_like(largest))

@@ -123,21 +123,20 @@ class Sampling:
         )
 
     def _by_number(self, k: int, strata: Labels | None) -> Folds:
-        n = len(self.labels)
+        available, what = len(self.labels), "stimuli"
         if self.groups is not None:
-            fold, how = _deal_groups(self.groups, k, self.seed), f"whole {self.groups_name}"
             available, what = len(np.unique(self.groups)), self.groups_name
-        elif self.time is not None:
-            fold, how = _contiguous(self.time, self.labels, k), "contiguous in time"
-            available, what = n, "stimuli"
-        else:
-            fold, how = _deal(self.rank, k, strata), "by label"
-            available, what = n, "stimuli"
         if not 2 <= k <= available:
             raise ParameterError(
                 f"cv must be from 2 to {available}, the number of {what}, got {k}. "
                 "Pass fewer folds, or cv=None for in sample."
             )
+        if self.groups is not None:
+            fold, how = _deal_groups(self.groups, k, self.seed), f"whole {self.groups_name}"
+        elif self.time is not None:
+            fold, how = _contiguous(self.time, self.labels, k), "contiguous in time"
+        else:
+            fold, how = _deal(self.rank, k, strata), "by label"
         pairs = tuple((np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(k))
         return Folds(pairs, f"{k} folds, {how}")
 
@@ -217,7 +216,7 @@ def _deal_groups(groups: Labels, k: int, seed: int) -> Rows:
     """Whole groups to folds: largest first to the emptiest fold, ties in hash order."""
     names, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     fold_of = np.empty(len(names), dtype=np.intp)
-    filled = np.zeros(max(k, 1), dtype=np.intp)
+    filled = np.zeros(k, dtype=np.intp)
     for group in np.lexsort((hash_rank(names, seed), -sizes)):
         fold_of[group] = np.argmin(filled)
         filled[fold_of[group]] += sizes[group]

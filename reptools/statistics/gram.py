@@ -72,9 +72,10 @@ def _scaled(batches: Sequence[Array]) -> list[Array]:
 
 
 def rbf(batches: Sequence[Array], bandwidth: float, /) -> list[Array]:
-    """exp(-d^2 / (2 s^2)) of the Euclidean distances d within each batch of stimuli.
+    """exp(-d^2 / (2 s^2)) - 1 of the Euclidean distances d within each batch of stimuli.
 
-    s is ``bandwidth`` times the median distance of all pairs of all batches.
+    s is ``bandwidth`` times the median distance of all pairs of all batches. The constant leaves
+    with any centring, and beside it a wide kernel would lose its digits.
 
     Raises
     ------
@@ -90,8 +91,8 @@ def rbf(batches: Sequence[Array], bandwidth: float, /) -> list[Array]:
             "half of its pairs of patterns or more are equal, so the median distance, which sets "
             "the bandwidth, is 0. Use kernel='linear', or leave repeated patterns out."
         )
-    scale = 2 * (bandwidth * median) ** 2
-    return [xp.exp(-square / scale) for square in squared]
+    width = bandwidth * median
+    return [xp.expm1(-square / (2 * width * width)) for square in squared]
 
 
 def _squared_distances(x: Array) -> Array:

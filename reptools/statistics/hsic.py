@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from reptools.arrays import Array, array_namespace, device, float64, to_host
+from reptools.errors import DataError
 from reptools.statistics.blocks import Rows, as_blocks, together
-from reptools.statistics.moments import Shifted, column_sums, needs_float64
+from reptools.statistics.moments import HEAD, Shifted, column_sums, needs_float64
 
 TILE = 512  # stimuli of a tile: two of 1,000 units and their Gram stay in cache
 PIECE = 2**14  # products that float32 may sum before they are widened
@@ -69,7 +70,12 @@ def by_units(
             sums = _Sums(shifted, with_self)
         sums.add(blocks)
     assert sums is not None
-    if not wide and not sums.finite:  # a later block is of another scale
+    if not sums.finite:
+        if wide:
+            raise DataError(
+                f"its values reach far beyond those of its first {HEAD} stimuli, and products of "
+                "four of them leave float64. Divide by a constant or drop the outliers."
+            )
         return by_units(x, y, wide=True, with_self=with_self)
     return sums.finish()
 

@@ -210,8 +210,13 @@ def needs_float64(x: Blocks, block: Array) -> bool:
     xp = array_namespace(block)
     if block.dtype == xp.float64 or x.n * x.width < SMALL:
         return True
-    largest = float(xp.max(xp.abs(block)))
-    return not SCALES[0] < largest < SCALES[1]
+    return not SCALES[0] < _largest(block) < SCALES[1]
+
+
+def _largest(block: Array) -> float:
+    """Largest magnitude of the first rows; sums that overflow later are taken again."""
+    xp = array_namespace(block)
+    return float(xp.max(xp.abs(block[: min(HEAD, block.shape[0]), :])))
 
 
 class Shifted:
@@ -244,9 +249,8 @@ class Shifted:
 
 def _rescaling(block: Array) -> float:
     """A power of two that brings values near 1 whose fourth powers would leave their range."""
-    xp = array_namespace(block)
-    largest = float(xp.max(xp.abs(block)))
-    limit = 1e4 if block.dtype == xp.float32 else 1e40
+    largest = _largest(block)
+    limit = 1e4 if block.dtype == array_namespace(block).float32 else 1e40
     extreme = largest > 0 and not 1 / limit < largest < limit
     return float(2.0 ** -np.round(np.log2(largest))) if extreme else 1.0
 

@@ -86,16 +86,15 @@ def check(prepare: str | Sequence[str] | None) -> Steps:
     >>> check("zscore"), check("zscore,drop_top:2"), check(None)
     (('zscore',), ('zscore', 'drop_top:2'), ())
     """
-    if prepare is None or prepare == "none":
+    if prepare is None or (isinstance(prepare, str) and prepare == "none"):
         return ()
     if isinstance(prepare, str):
         prepare = [step.strip() for step in prepare.split(",")]
     steps = list(prepare) if isinstance(prepare, Sequence) else [prepare]
     for step in steps:
-        name, _, argument = str(step).partition(":")
+        name, _, argument = step.partition(":") if isinstance(step, str) else ("", "", "")
         drop = name == "drop_top" and argument.isdecimal() and int(argument) > 0
-        known = step in _PLAIN or drop
-        if not known:
+        if not (drop or (name in _PLAIN and step == name)):
             raise ParameterError(
                 f"prepare must be made of zscore, unit_norm and drop_top:K, got {step!r}. "
                 "Join several by a comma."

@@ -26,6 +26,7 @@ Values = np.ndarray[Any, Any]
 BYTES = 2**21  # of a piece: it is used four times before the next one
 FLOAT32_ROWS = 512  # rows whose products are summed in float32; sums of more are in float64
 FLOAT32_TINY = 1e-30  # a sum of squares below it has lost digits to underflow
+FLOAT64_TINY = 1e-305
 
 
 Pairs = list[tuple[Moments, Moments]]  # of the fit and of the test rows of each fold
@@ -55,7 +56,7 @@ def design_moments(x: Activations, columns: Matrix, folds: Folds) -> tuple[Pairs
     Raises
     ------
     DataError
-        Squares of the activations are beyond float64.
+        Squares of the activations are beyond float64, or all of them are 0 in it.
     """
     plan = _plan(folds, len(columns))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -64,6 +65,8 @@ def design_moments(x: Activations, columns: Matrix, folds: Folds) -> tuple[Pairs
             taken = _take(x, columns, plan.parts, widened=True)
     if not taken.finite():
         raise DataError("x has values whose squares are beyond float64. Scale it down.")
+    if taken.vanishes():
+        raise DataError("x varies so little that its squares are 0 in float64. Scale it up.")
     own = [_own(taken.design[rows]) for rows in plan.parts]
     units = [taken.moments(part, moments) for part, moments in enumerate(own)]
     return plan.pairs(own), plan.pairs(units), float64(taken.shift)
@@ -217,6 +220,12 @@ class _Taken:
             for products, squares in zip(self.products, self.squares, strict=True)
         ]
         return self.finite() and not any(bool(xp.any(one)) for one in lost)
+
+    def vanishes(self) -> bool:
+        """Whether units vary and float64 could not hold the square of any."""
+        xp = array_namespace(self.shift)
+        held = any(bool(xp.any(squares >= FLOAT64_TINY)) for squares in self.squares)
+        return not held and any(bool(xp.any(products[0, :] != 0)) for products in self.products)
 
     def moments(self, part: int, own: Moments) -> Moments:
         """Sums about the shift become centred ones."""
