@@ -1,0 +1,1 @@
+"""Measurements against other packages and against the machine: ``python -m benchmarks``."""
