@@ -116,6 +116,17 @@ def test_float32_that_debiasing_would_cancel_is_taken_in_float64(rng: np.random.
     assert float(cka(x, y)) == pytest.approx(exact, abs=1e-7)
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+@pytest.mark.parametrize("width", [5, 500])
+def test_first_stimuli_of_another_scale(rng: np.random.Generator, scale: float, width: int) -> None:
+    """Zeros first, so that the scale of the first rows says nothing of the others."""
+    x, y = related(rng, (340, width)), related(rng, (340, 9))
+    x[:300] = 0
+    expected = float(cka(x, y))
+    for changed in (x * scale, (x * scale**0.25).astype(np.float32)):
+        assert float(cka(changed, y)) == pytest.approx(expected, abs=1e-6)
+
+
 def rbf_by_definition(x: np.ndarray, y: np.ndarray, bandwidth: float, estimator: str) -> float:
     grams = []
     for side in (x, y):
@@ -159,6 +170,19 @@ def test_a_wide_rbf_kernel_is_nearly_linear(rng: np.random.Generator) -> None:
     x, y = related(rng, (30, 5)), related(rng, (30, 8))
     wide = float(cka(x, y, kernel="rbf", bandwidth=1e3))
     assert wide == pytest.approx(float(cka(x, y)), abs=1e-5)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_widest_rbf_kernels_are_linear(rng: np.random.Generator, estimator: str) -> None:
+    """1 - d^2 / (2 s^2): beside the 1 a kernel of 1e8 medians would have no digits left."""
+    x, y = related(rng, (40, 8)), related(rng, (40, 6))
+    linear = float(cka(x, y, estimator=estimator))
+    for bandwidth in (1e6, 1e9, 1e30):
+        wide = float(cka(x, y, kernel="rbf", bandwidth=bandwidth, estimator=estimator))
+        assert wide == pytest.approx(linear, abs=1e-9)
+    for bandwidth in (1e100, 1e200, np.inf):
+        with pytest.raises(DataError, match="x: all similarities .* equal up to rounding.*smaller"):
+            cka(x, y, kernel="rbf", bandwidth=bandwidth, estimator=estimator)
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])

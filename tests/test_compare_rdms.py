@@ -358,3 +358,14 @@ def test_a_node_is_read_and_what_holds_no_distances_is_refused() -> None:
         rt.compare_rdms(xr.Dataset(), rdm)
     with pytest.raises(DataError, match="a holds str[0-9]+ values"):
         rt.compare_rdms(["a", "b", "c"], [1, 2, 3])
+
+
+def test_what_is_no_rdm_is_refused(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = pair
+    for values, name in ((square(a).astype(complex), "complex128"), (square(a).astype(str), "str")):
+        with pytest.raises(DataError, match=f"compare_rdms: a holds {name}.* values"):
+            compare_rdms(values, square(b))
+    with pytest.raises(StimulusError, match="compare_rdms: b has 1 stimuli, and a dissimilarity"):
+        compare_rdms(square(a), square(b)[:1, :1])
+    with pytest.raises(DimensionError, match="compare_rdms: a is no array"):
+        compare_rdms([[0.0, 1.0], [1.0]], b)

@@ -210,6 +210,10 @@ def test_bad_input(metric: Any) -> None:
         metric(RDM, MODELS, compare="bures")
     with pytest.raises(ParameterError, match=f"{name}: cv must be .*, got 1"):
         metric(RDM, MODELS, cv=1)
+    with pytest.raises(ParameterError, match=f"{name}: groups='run' is no coordinate"):
+        metric(RDM, MODELS, groups="run")
+    with pytest.raises(ParameterError, match=f"{name}: seed must be int, got 'a'"):
+        metric(RDM, MODELS, seed="a")
     with pytest.raises(StimulusError, match="fold 1 fits on 10 stimuli and tests on 2,"):
         metric(RDM, MODELS, cv=6)
     summed = {**MODELS, "sum": MODELS["a"] + MODELS["b"]}

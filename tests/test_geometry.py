@@ -16,6 +16,7 @@ from reptools.errors import DataError, DeadUnitWarning, ParameterError, Stimulus
 from reptools.metrics.geometry import effective_rank, participation_ratio, pca_spectrum
 from reptools.registry import metrics
 from reptools.statistics.blocks import Blocks
+from reptools.statistics.moments import SMALL
 from reptools.statistics.spectrum import leading_axes, scaled
 from tests.conftest import labelled
 
@@ -269,3 +270,15 @@ def test_bad_input(x: xr.DataArray) -> None:
         bad[3, 1] = np.nan
         with pytest.raises(DataError, match="x is not finite for 1 of 24 stimuli"):
             metric(bad)
+
+
+@pytest.mark.parametrize(("metric", "options"), SCORES)
+def test_large_float32_with_a_mean_of_1000(
+    rng: np.random.Generator, metric: Any, options: dict
+) -> None:
+    """Beyond the size from which moments of float32 blocks are taken in float32."""
+    x = (sample(rng, (2700, 100)) + 1000).astype(np.float32)
+    assert x.size > SMALL
+    exact = bare(metric, x.astype(np.float64), **options)
+    np.testing.assert_allclose(bare(metric, x, **options), exact, rtol=1e-9)
+    np.testing.assert_allclose(bare(metric, in_blocks(x), **options), exact, rtol=1e-6)

@@ -300,6 +300,12 @@ def test_bad_input(metric: Any, rdm: np.ndarray, models: dict[str, np.ndarray]) 
         metric(rdm, {"shape": models["shape"][:36]})
     with pytest.raises(DimensionError, match="models must be a mapping, a list"):
         metric(rdm, 3)
+    bad = rdm.copy()
+    bad[[2, 7]] = np.nan
+    with pytest.raises(DataError, match=f"{name}: rdm has 2 of 45 distances that are not finite"):
+        metric(bad, models)
+    with pytest.raises(DataError, match="model 'bad' has 2 of 45 distances that are not finite"):
+        metric(rdm, {**models, "bad": bad})
     with pytest.raises(DataError, match="model 'shape' has 1 on its diagonal"):
         metric(rdm, {"shape": np.eye(N)})
 

@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import ShuffleSplit, StratifiedKFold
 
 from reptools.errors import (
+    DataError,
     DeadUnitWarning,
     DimensionError,
     FeatureError,
@@ -23,6 +24,7 @@ from reptools.features import interactions
 from reptools.metrics.partition import unique_variance, variance_partition
 from reptools.metrics.variance import variance_explained
 from reptools.statistics.commonality import parts_of, subsets
+from reptools.statistics.moments import SMALL
 from tests.planted import columns, feature, folds_of, planted, time_course
 
 
@@ -166,6 +168,45 @@ def test_float32_with_a_large_mean(metric):
     large = (x + 1000).astype(np.float32)
     exact = metric(large.astype(np.float64), features)
     np.testing.assert_allclose(metric(large, features), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", [unique_variance, variance_partition])
+def test_large_float32_with_a_large_mean(metric):
+    x, features = correlated(n=600, p=450)
+    large = (x + 1000).astype(np.float32)
+    assert large.size > SMALL
+    exact = metric(large.astype(np.float64), features)
+    np.testing.assert_allclose(metric(large, features), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", [unique_variance, variance_partition])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cv": 1}, "cv must be.*got 1"),
+        ({"groups": "story"}, "groups='story' is no coordinate"),
+        ({"seed": 1.5}, "seed must be int, got 1.5"),
+        ({"prepare": "whiten"}, "prepare must.*'whiten'"),
+    ],
+)
+def test_bad_options_are_named(metric, options, message):
+    x, features = correlated(n=60, p=5)
+    with pytest.raises(ParameterError, match=f"{metric.__name__}: {message}"):
+        metric(x, features, **options)
+
+
+@pytest.mark.parametrize("metric", [unique_variance, variance_partition])
+def test_bad_positional_input_is_named(metric):
+    x, features = correlated(n=60, p=5)
+    with pytest.raises(StimulusError, match="3 only in x.*0 only in feature 'easy'"):
+        metric(x, {name: values[3:] for name, values in features.items()})
+    bad = x.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(DataError, match=f"{metric.__name__}: x is not finite for 1 of 60 stimuli"):
+        metric(bad, features)
+    place = features["place"].where(x.stimulus != "s0003")
+    with pytest.raises(FeatureError, match="'place' is not finite for 1 stimuli"):
+        metric(x, {**features, "place": place})
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e150])

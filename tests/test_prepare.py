@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -58,6 +60,6 @@ def test_rounding_is_not_left_of_a_layer_of_low_rank(
 
 def test_spaces_are_allowed_and_other_types_are_named() -> None:
     assert prepare.check("zscore, unit_norm") == ("zscore", "unit_norm")
-    for bad in (5, "drop_top:²"):
-        with pytest.raises(ParameterError, match=f"got {bad!r}"):
+    for bad in (5, "drop_top:²", {}, np.arange(3)):
+        with pytest.raises(ParameterError, match=re.escape(f"got {bad!r}")):
             prepare.check(bad)  # type: ignore[arg-type]

@@ -100,6 +100,15 @@ def test_float32_with_a_mean_of_1000(rng: np.random.Generator, compare: str) -> 
         assert float(rsa(x, y, **options)) == pytest.approx(exact, abs=tolerance)
 
 
+@pytest.mark.parametrize("method", DISTANCES)
+def test_large_float32_with_a_mean_of_1000(rng: np.random.Generator, method: str) -> None:
+    """Beyond the size from which other metrics take products in float32."""
+    x, y = (labelled(rng.normal(size=(120, 2200)) + 1000).astype(np.float32) for _ in range(2))
+    for compare in ("spearman", "whitened_cosine"):
+        exact = float(rsa(x.astype(float), y.astype(float), rdm=method, compare=compare))
+        assert float(rsa(x, y, rdm=method, compare=compare)) == pytest.approx(exact, abs=1e-4)
+
+
 @pytest.mark.parametrize("compare", COMPARATORS)
 def test_tied_distances_of_float32_patterns(rng: np.random.Generator, compare: str) -> None:
     x, y = (rng.integers(0, 2, size=(30, p)).astype(np.float32) * 0.1 for p in (6, 7))
@@ -250,3 +259,6 @@ def test_bad_input(x: xr.DataArray, y: xr.DataArray) -> None:
         rsa(x[:2], y[:2])
     with pytest.raises(StimulusError, match="y has repeated stimulus labels: 's000'"):
         rsa(x, y.assign_coords(stimulus=["s000", *y.stimulus.values[:-1]]))
+    y[3, 1] = np.nan
+    with pytest.raises(DataError, match="y is not finite for 1 of 24 stimuli"):
+        rsa(x, y)

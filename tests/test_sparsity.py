@@ -13,6 +13,8 @@ from reptools.metrics.sparsity import (
     total_variance,
 )
 from reptools.metrics.variance import unit_variance_explained
+from reptools.registry import metrics
+from reptools.statistics.blocks import Blocks
 from reptools.statistics.concentration import gini
 from tests.planted import activations, feature, planted, time_course
 
@@ -150,6 +152,58 @@ def test_sparseness_of_responses_at_any_scale(scale):
     values = np.abs(np.random.default_rng(0).normal(size=(20, 6)))
     for metric in (lifetime_sparseness, population_sparseness):
         np.testing.assert_allclose(metric(values * scale), metric(values), rtol=1e-12)
+
+
+@pytest.mark.parametrize("metric", [lifetime_sparseness, population_sparseness])
+@pytest.mark.parametrize("scale", [1e-300, 1e-180, 1e180, 1e300])
+def test_responses_whose_squares_leave_float64(metric, scale):
+    """In memory, in blocks, and beside units of ordinary scale."""
+    values = np.abs(np.random.default_rng(0).normal(size=(20, 6)))
+    values[3], values[4:, 2] = 0.0, 0.0
+    expected = metric(values)
+    np.testing.assert_allclose(metric(values * scale), expected, rtol=1e-12)
+    kernel = metrics()[metric.__name__].kernel
+    blocks = Blocks(20, 6, np.float64, lambda rows: values[rows] * scale, [0, 1, 9, 20])
+    np.testing.assert_allclose(kernel(blocks).value, expected, rtol=1e-12)
+    axis = 0 if metric is lifetime_sparseness else 1
+    one = np.ones(values.shape[1 - axis])
+    one[1] = scale
+    mixed = values * (one if axis == 0 else one[:, None])
+    np.testing.assert_allclose(metric(mixed), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("metric", [lifetime_sparseness, population_sparseness])
+def test_large_float32_responses(metric):
+    values = (np.random.default_rng(0).normal(size=(600, 450)) + 1000).astype(np.float32)
+    exact = metric(values.astype(np.float64))
+    np.testing.assert_allclose(metric(values), exact, atol=1e-10)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e160, 1e300])
+def test_a_variance_beyond_float64_is_refused(scale):
+    x = np.random.default_rng(0).normal(size=(20, 6))
+    with pytest.raises(
+        DataError, match="total_variance: x: its total variance is beyond the range"
+    ):
+        total_variance(x * scale)
+
+
+def test_a_dead_layer_is_missing_for_every_stimulus():
+    x = activations(np.ones((8, 3)))
+    with pytest.warns(DeadUnitWarning, match="3 of 3 units.*missing"):
+        result = population_sparseness(x)
+    assert result.stimulus.values.tolist() == x.stimulus.values.tolist()
+    assert result.isnull().all()
+
+
+@pytest.mark.parametrize("metric", [lifetime_sparseness, population_sparseness, total_variance])
+def test_bad_input_is_named(metric):
+    x = activations(np.random.default_rng(0).normal(size=(8, 3)))
+    with pytest.raises(ParameterError, match=f"{metric.__name__}: prepare must.*'whiten'"):
+        metric(x, prepare="whiten")
+    x[2, 1] = np.nan
+    with pytest.raises(DataError, match=f"{metric.__name__}: x is not finite for 1 of 8 stimuli"):
+        metric(x)
 
 
 def test_gini_of_rows_and_of_nothing():

@@ -99,9 +99,11 @@ def dangling_scale(file: h5py.File) -> None:
     kind = h5py.h5t.vlen_create(h5py.h5t.STD_REF_OBJ)
     space = h5py.h5s.create_simple((1,))
     attribute = h5py.h5a.create(file["odd"].id, b"DIMENSION_LIST", kind, space)
-    target = np.empty(1, dtype=object)
-    target[0] = np.array([file["layers"].ref], dtype=h5py.ref_dtype)
+    # HDF5's own form of a list of references: its length, and where the addresses stand
+    address = np.array([h5py.h5o.get_info(file["layers"].id).addr], dtype="u8")
+    target = np.array([(1, address.ctypes.data)], dtype=[("len", "u8"), ("p", "u8")])
     attribute.write(target, mtype=kind)
+    assert file[file["odd"].attrs["DIMENSION_LIST"][0][0]].name == "/layers"
 
 
 def scale_of_another_group(file: h5py.File) -> None:

@@ -25,6 +25,7 @@ from reptools.metrics.signal import signal_variance_explained
 from reptools.metrics.sparsity import sparseness, total_variance
 from reptools.metrics.variance import unit_variance_explained, variance_explained
 from reptools.statistics.design import Feature
+from reptools.statistics.moments import SMALL
 from reptools.statistics.projection import explain
 from tests.planted import activations, by_sklearn, columns, feature, folds_of, planted, time_course
 
@@ -279,6 +280,27 @@ def test_float32_with_a_large_mean(estimator):
     np.testing.assert_allclose(result, exact, atol=1e-6)  # products of float32 blocks are float32
 
 
+@pytest.mark.parametrize("shape", [(1100, 250), (300, 900)])
+def test_large_float32_with_a_large_mean(shape):
+    """Beyond the size from which products may be taken in float32."""
+    x, features = planted(*shape)
+    large = (x + 1000).astype(np.float32)
+    assert large.size > SMALL
+    wide = large.astype(np.float64)
+    for estimator in ESTIMATORS:
+        exact = variance_explained(wide, features, estimator=estimator)
+        result = variance_explained(large, features, estimator=estimator)
+        np.testing.assert_allclose(result, exact, atol=1e-6)
+    exact = variance_explained(wide, features, estimator="omega_squared", cv=None)
+    result = variance_explained(large, features, estimator="omega_squared", cv=None)
+    np.testing.assert_allclose(result, exact, atol=1e-6)
+    result, exact = (unit_variance_explained(a, features) for a in (large, wide))
+    np.testing.assert_allclose(result, exact, atol=1e-5)
+    result, exact = (sparseness(a, features) for a in (large, wide))
+    np.testing.assert_allclose(result, exact, atol=1e-5)
+    np.testing.assert_allclose(total_variance(large), total_variance(wide), rtol=1e-6)
+
+
 def test_features_do_not_depend_on_each_other():
     x, features = planted()
     together = variance_explained(x, features, cv=5)
@@ -375,6 +397,13 @@ def test_squares_beyond_float64_are_refused():
     x, features = planted(n=40, p=3)
     with pytest.raises(DataError, match="squares are beyond float64. Scale it down"):
         variance_explained(x * 1e200, features)
+
+
+@pytest.mark.parametrize("metric", [variance_explained, unit_variance_explained, sparseness])
+def test_squares_that_are_0_in_float64_are_refused(metric):
+    x, features = planted(n=60, p=5)
+    with pytest.raises(DataError, match=f"{metric.__name__}: x: x varies so little.*Scale it up"):
+        metric(x * 1e-200, features)
 
 
 def test_a_stratifying_splitter_is_given_all_classes():
@@ -638,7 +667,12 @@ def test_what_cannot_be_repeated_is_named():
         ({"denominator": "last"}, "denominator must be own|final, got 'last'"),
         ({"cv": 1}, "cv must be.*got 1"),
         ({"cv": 999}, "cv must be from 2 to 240.*got 999"),
+        ({"cv": 2**70}, "cv must be from 2 to 240"),
+        ({"cv": np.arange(3)}, "cv must be a number of folds.* got array"),
+        ({"cv": "halves"}, "cv must be a number of folds.* got 'halves'"),
         ({"groups": "story"}, "groups='story' is no coordinate"),
+        ({"groups": 3}, "groups must name a stimulus coordinate.* got 3"),
+        ({"groups": np.arange(3)}, r"groups has the shape \(3,\) and must have one value"),
         ({"seed": 1.5}, "seed must be int, got 1.5"),
         ({"prepare": "whiten"}, "prepare must.*'whiten'"),
         ({"estimater": "pooled"}, "'estimater'. Did you mean 'estimator'"),
@@ -653,6 +687,35 @@ def test_bad_options_are_named_with_their_value(options, message):
     x, features = planted()
     with pytest.raises(ParameterError, match=message):
         variance_explained(x, features, **options)
+
+
+@pytest.mark.parametrize("metric", [unit_variance_explained, signal_variance_explained, sparseness])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cv": 1}, "cv must be.*got 1"),
+        ({"groups": "story"}, "groups='story' is no coordinate"),
+        ({"seed": "a"}, "seed must be int, got 'a'"),
+        ({"prepare": "whiten"}, "prepare must.*'whiten'"),
+    ],
+)
+def test_bad_options_of_its_relatives(metric, options, message):
+    x, plain, features = repeated(noise=1.0, n=40, p=4)
+    with pytest.raises(ParameterError, match=f"{metric.__name__}: {message}"):
+        metric(x if metric is signal_variance_explained else plain, features, **options)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (None, r"feature 'feature' has the shape \(\)"),
+        ({"a": [[0, 1], [1]]}, "feature 'a' is no array"),
+        ({"a": np.zeros((2, 3, 4))}, r"feature 'a' has the shape \(2, 3, 4\)"),
+    ],
+)
+def test_what_is_no_feature_is_refused(features, message):
+    with pytest.raises(DimensionError, match=f"variance_explained: {message}"):
+        variance_explained(np.random.default_rng(0).normal(size=(8, 3)), features)
 
 
 def test_stimuli_must_be_the_same():

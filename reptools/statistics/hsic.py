@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 
 from reptools.arrays import Array, array_namespace, device, float64, to_host
-from reptools.errors import DataError
-from reptools.statistics.blocks import Rows, as_blocks, together
-from reptools.statistics.moments import HEAD, Shifted, column_sums, needs_float64
+from reptools.statistics.blocks import Blocks, Rows, as_blocks, together
+from reptools.statistics.moments import Shifted, column_sums, needs_float64, rescaling
 
 TILE = 512  # stimuli of a tile: two of 1,000 units and their Gram stay in cache
 PIECE = 2**14  # products that float32 may sum before they are widened
@@ -61,23 +60,39 @@ def by_units(
     Products are those of x / s_x and y / s_y, with s the root mean square norm of a pattern.
     """
     sides = as_blocks(x), as_blocks(y)
+    sums = _summed(sides, wide, with_self, None)
+    if not sums.in_range:  # other stimuli are of another scale than the first ones
+        sums = _summed(sides, True, with_self, [_largest(side) for side in sides])
+    return sums.finish()
+
+
+def _summed(
+    sides: Sequence[Blocks],
+    wide: bool,
+    with_self: tuple[bool, bool],
+    largest: Sequence[float] | None,
+) -> _Sums:
+    """One pass over two sides, scaled by their largest values, or by those of the first rows."""
     sums: _Sums | None = None
     for blocks in together(*sides):
         if sums is None:
             need = zip(sides, blocks, strict=True)
             wide = wide or any(needs_float64(side, block) for side, block in need)
-            shifted = [Shifted(block, wide, rescale=True) for block in blocks]
+            scales = largest or (None, None)
+            shifted = [
+                Shifted(block, wide, factor=rescaling(block, scale))
+                for block, scale in zip(blocks, scales, strict=True)
+            ]
             sums = _Sums(shifted, with_self)
-        sums.add(blocks)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at by in_range
+            sums.add(blocks)
     assert sums is not None
-    if not sums.finite:
-        if wide:
-            raise DataError(
-                f"its values reach far beyond those of its first {HEAD} stimuli, and products of "
-                "four of them leave float64. Divide by a constant or drop the outliers."
-            )
-        return by_units(x, y, wide=True, with_self=with_self)
-    return sums.finish()
+    return sums
+
+
+def _largest(x: Blocks) -> float:
+    """Largest magnitude of all values."""
+    return max(float(array_namespace(block).max(abs(block))) for _, block in x)
 
 
 @dataclass
@@ -100,8 +115,9 @@ class _Sums:
         rows = xp.stack([xp.ones_like(norms[0]), *norms])
         for i in (0, 1):
             self._add(("norm", i), float(_total(norms[i])))
-            # sums of a side, plain and weighted by the norms of each side, in one reading of it
-            self._add(("sums", i), xp.astype(rows, z[i].dtype) @ z[i])
+            # sums of a side, plain and weighted by the norms of each side
+            weights = xp.astype(rows, z[i].dtype)
+            self._add(("sums", i), xp.stack([weights[k, :] @ z[i] for k in range(3)]))
             for j in range(i, 2):
                 if i != j or self.with_self[i]:
                     self._add(("product", i, j), z[i].T @ z[j])
@@ -114,10 +130,12 @@ class _Sums:
             self.sums[key] = value if isinstance(value, float) else _widened(value)
 
     @property
-    def finite(self) -> bool:
-        """Whether nothing has overflowed."""
-        totals = self.sums.values()
-        return all(np.isfinite(t if isinstance(t, float) else float(_total(t))) for t in totals)
+    def in_range(self) -> bool:
+        """Whether nothing has overflowed or vanished."""
+        totals = [t if isinstance(t, float) else float(_total(t)) for t in self.sums.values()]
+        norms = [self.sums["norm", i] / self.n for i in (0, 1)]
+        fit = all(_fits(norm, side.dtype) for norm, side in zip(norms, self.shifted, strict=True))
+        return fit and bool(np.isfinite(totals).all())
 
     def finish(self) -> tuple[Product | None, Product | None, Product]:
         """The three products about the means."""
@@ -148,6 +166,12 @@ class _Sums:
         centred = cross - n * (u[:, None] * v[None, :])
         plain = square_sum(centred) / scale
         return Product(plain, debiased(plain, n, norms / scale, n, n))
+
+
+def _fits(norm: float, dtype: Any) -> bool:
+    """Whether squares of squared norms like this one keep within a dtype."""
+    limit = 1e15 if str(dtype).endswith("float32") else 1e120
+    return 1 / limit < norm < limit
 
 
 def row_norms(x: Array) -> Array:
@@ -186,14 +210,19 @@ class Centred:
     norms: Array
 
 
-def centred_side(x: Array, *, wide: bool = False) -> Centred:
+def centred_side(x: Array, *, wide: bool = False, largest: float | None = None) -> Centred:
     """Centre a side, in float32 where it is large."""
     xp = array_namespace(x)
     wide = wide or needs_float64(as_blocks(x), x)
-    centred = Shifted(x, wide, rescale=True)(x)
-    mean = column_sums(centred) / x.shape[0]
-    centred -= xp.astype(mean, centred.dtype)
-    return Centred(centred, row_norms(centred))
+    with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+        centred = Shifted(x, wide, factor=rescaling(x, largest))(x)
+        mean = column_sums(centred) / x.shape[0]
+        centred -= xp.astype(mean, centred.dtype)
+        norms = row_norms(centred)
+    fits = _fits(float(_total(norms)) / x.shape[0], centred.dtype)
+    if largest is None and not fits:  # other stimuli are of another scale than the first ones
+        return centred_side(x, wide=True, largest=_largest(as_blocks(x)))
+    return Centred(centred, norms)
 
 
 def by_stimuli(sides: Sequence[Centred]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

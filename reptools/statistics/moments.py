@@ -225,7 +225,7 @@ class Shifted:
     Into one buffer, where numpy allows: fresh memory for each block would cost more.
     """
 
-    def __init__(self, block: Array, wide: bool, *, rescale: bool = False) -> None:
+    def __init__(self, block: Array, wide: bool, *, factor: float = 1.0) -> None:
         xp = array_namespace(block)
         head = float64(block[: min(HEAD, block.shape[0]), :])
         # from the first row: a constant unit becomes exactly 0
@@ -233,7 +233,7 @@ class Shifted:
         shift = (first + xp.mean(head - first, axis=0, keepdims=True))[0, :]
         self.dtype = xp.float64 if wide else block.dtype
         self.shift = xp.astype(shift, self.dtype)
-        self.factor = _rescaling(block) if rescale else 1.0
+        self.factor = factor
         self.buffer: np.ndarray[Any, Any] | None = None
 
     def __call__(self, x: Array) -> Array:
@@ -247,9 +247,12 @@ class Shifted:
         return z if self.factor == 1 else np.multiply(z, self.factor, out=z)
 
 
-def _rescaling(block: Array) -> float:
-    """A power of two that brings values near 1 whose fourth powers would leave their range."""
-    largest = _largest(block)
+def rescaling(block: Array, largest: float | None = None) -> float:
+    """A power of two that brings values near 1 whose fourth powers would leave their range.
+
+    ``largest`` is their largest magnitude, by default that of the first rows of the block.
+    """
+    largest = _largest(block) if largest is None else largest
     limit = 1e4 if block.dtype == array_namespace(block).float32 else 1e40
     extreme = largest > 0 and not 1 / limit < largest < limit
     return float(2.0 ** -np.round(np.log2(largest))) if extreme else 1.0
