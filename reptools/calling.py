@@ -29,7 +29,7 @@ from reptools.parameters import bind
 from reptools.record import INPUTS, ON_RDMS, Context, Metric, Score
 from reptools.results import Stack, finish, joined, outer_coords
 from reptools.slabs import Slabs, between, placing
-from reptools.statistics.design import Feature
+from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Sampling
 
 MODEL = "model"

@@ -13,7 +13,7 @@ import xarray as xr
 from reptools.arrays import to_host
 from reptools.errors import DimensionError, FeatureError, ParameterError, naming, some
 from reptools.labels import STIMULUS, Rows, Side, check_unique, match_rows, ordered, shared_outer
-from reptools.statistics.design import Feature, FeatureKind
+from reptools.statistics.features.design import Feature, FeatureKind
 
 COMPONENT = "component"
 Known = tuple[xr.Variable, "Rows | None"]  # stimulus labels, and the order that lines them up

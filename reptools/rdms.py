@@ -13,7 +13,7 @@ from reptools.arrays import to_host
 from reptools.errors import DataError, DimensionError, StimulusError
 from reptools.labels import STIMULUS, Index, Rows, check_unique, match_rows, reordered
 from reptools.schema import DISSIMILARITY
-from reptools.statistics.pairs import count_stimuli, upper
+from reptools.statistics.rdms.pairs import count_stimuli, upper
 
 OTHER = "stimulus_"  # the second stimulus dimension of an RDM
 ROUNDING = 1e-5  # of the largest distance: halves and the diagonal as float32 leaves them

@@ -12,9 +12,9 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from reptools.statistics import discriminants, logistic
-from reptools.statistics.classifiers import Problem, fit_readouts
-from reptools.statistics.standard import Standard
+from reptools.statistics.readout import discriminants, logistic
+from reptools.statistics.readout.classifiers import Problem, fit_readouts
+from reptools.statistics.readout.standard import Standard
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -12,8 +12,8 @@ import xarray as xr
 
 from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
 from reptools.metrics.dissimilarity import rdm
-from reptools.statistics.crossnobis import crossnobis, crossvalidated, run_means
-from reptools.statistics.trials import Trials
+from reptools.statistics.rdms.crossnobis import crossnobis, crossvalidated, run_means
+from reptools.statistics.rdms.trials import Trials
 from tests.shared_data import shared
 
 C, R, M, P = 3, 3, 4, 4

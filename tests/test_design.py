@@ -10,10 +10,10 @@ from reptools.errors import DimensionError, FeatureError
 from reptools.features import as_features
 from reptools.labels import as_side
 from reptools.statistics.blocks import Blocks
-from reptools.statistics.design import Feature, joint_classes
+from reptools.statistics.features.design import Feature, joint_classes
+from reptools.statistics.features.projection import designs
+from reptools.statistics.features.skinny import design_moments
 from reptools.statistics.folds import Folds, Sampling
-from reptools.statistics.projection import designs
-from reptools.statistics.skinny import design_moments
 
 N = 90
 LABELS = [f"s{i:02d}" for i in range(N)]
@@ -185,7 +185,7 @@ def fold_sets():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("in_blocks", [False, True])
 def test_moments_of_each_fold_equal_numpy(name, dtype, in_blocks, monkeypatch):
-    monkeypatch.setattr("reptools.statistics.skinny.BYTES", 900)  # several pieces a part
+    monkeypatch.setattr("reptools.statistics.features.skinny.BYTES", 900)  # several pieces a part
     folds = fold_sets()[name]
     rng = np.random.default_rng(1)
     x = (rng.normal(size=(N, 6)) + 100).astype(dtype)

@@ -17,7 +17,7 @@ from reptools.metrics.geometry import effective_rank, participation_ratio, pca_s
 from reptools.registry import metrics
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.moments import SMALL
-from reptools.statistics.spectrum import leading_axes, scaled
+from reptools.statistics.shapes.spectrum import leading_axes, scaled
 from tests.conftest import labelled
 
 SHAPES = ((30, 6), (30, 30), (30, 80))

@@ -22,7 +22,7 @@ from reptools.metrics.model_rdms import (
     regression_rsa,
     variance_partition_rsa,
 )
-from reptools.statistics.model_fits import reduced
+from reptools.statistics.rdms.model_fits import reduced
 
 N = 10
 NAMES = ("shape", "colour", "place")

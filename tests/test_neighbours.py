@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
 from reptools.metrics.neighbours import mutual_knn, neighbours
 from reptools.registry import metrics
-from reptools.statistics import nearest
+from reptools.statistics.shapes import nearest
 from tests.conftest import labelled
 
 

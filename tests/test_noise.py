@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from reptools.errors import DataError, StimulusError
-from reptools.statistics.noise import covariance, whiten, without_noise
-from reptools.statistics.trials import (
+from reptools.statistics.rdms.noise import covariance, whiten, without_noise
+from reptools.statistics.rdms.trials import (
     Residuals,
     Trials,
     averaged,

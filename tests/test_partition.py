@@ -23,7 +23,7 @@ from reptools.errors import (
 from reptools.features import interactions
 from reptools.metrics.partition import unique_variance, variance_partition
 from reptools.metrics.variance import variance_explained
-from reptools.statistics.commonality import parts_of, subsets
+from reptools.statistics.features.commonality import parts_of, subsets
 from reptools.statistics.moments import SMALL
 from tests.planted import columns, feature, folds_of, planted, time_course
 

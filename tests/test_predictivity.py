@@ -23,9 +23,9 @@ from reptools.errors import (
 )
 from reptools.metrics.encoding import predictivity, unit_predictivity
 from reptools.metrics.reliability import unit_reliability
-from reptools.statistics import linear_sides
 from reptools.statistics.folds import Sampling
-from reptools.statistics.reliability import reliabilities
+from reptools.statistics.regression import linear_sides
+from reptools.statistics.regression.reliability import reliabilities
 from tests.conftest import labelled
 
 METHODS: tuple[Any, ...] = ("ridge", "pls")

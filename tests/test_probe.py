@@ -27,9 +27,9 @@ from reptools.errors import (
 from reptools.metrics import probing, readout
 from reptools.metrics.probing import probe
 from reptools.record import Context
-from reptools.statistics import logistic
-from reptools.statistics.design import Feature
+from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Sampling, hash_rank
+from reptools.statistics.readout import logistic
 from tests.shared_data import shared
 
 

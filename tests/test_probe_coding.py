@@ -20,8 +20,8 @@ from reptools.errors import (
     StimulusError,
 )
 from reptools.metrics.coding import mdl_probe
-from reptools.statistics import logistic
 from reptools.statistics.folds import hash_rank
+from reptools.statistics.readout import logistic
 
 
 @pytest.fixture(autouse=True, scope="module")

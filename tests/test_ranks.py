@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, rankdata
 
-from reptools.statistics.pairs import among, count_stimuli, row_sums, sums_of_two, upper
-from reptools.statistics.ranks import SHORT, concordance, inversions, ranking
-from reptools.statistics.whitening import whitened
+from reptools.statistics.rdms.pairs import among, count_stimuli, row_sums, sums_of_two, upper
+from reptools.statistics.rdms.ranks import SHORT, concordance, inversions, ranking
+from reptools.statistics.rdms.whitening import whitened
 
 
 def brute_force(sequence: np.ndarray) -> int:

@@ -22,8 +22,8 @@ from reptools.errors import (
 )
 from reptools.metrics.comparators import compare_rdms
 from reptools.metrics.dissimilarity import rdm
-from reptools.statistics import distances
 from reptools.statistics.prepare import zscore
+from reptools.statistics.rdms import distances
 from tests.conftest import labelled
 from tests.shared_data import shared
 

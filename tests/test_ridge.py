@@ -16,10 +16,10 @@ from reptools.errors import ParameterError, StimulusError
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.folds import Sampling
 from reptools.statistics.gram import centred
-from reptools.statistics.nested import Nested, Outer, nested, path_errors, scored
-from reptools.statistics.pls import Pls, components, leading
-from reptools.statistics.ridge import DualRidge, PrimalRidge, cell_moments
-from reptools.statistics.shifted_systems import Reductions, Spectrum, Tridiagonal, reduce
+from reptools.statistics.regression.nested import Nested, Outer, nested, path_errors, scored
+from reptools.statistics.regression.pls import Pls, components, leading
+from reptools.statistics.regression.ridge import DualRidge, PrimalRidge, cell_moments
+from reptools.statistics.regression.shifted_systems import Reductions, Spectrum, Tridiagonal, reduce
 
 SHAPES = ((60, 7), (60, 60), (60, 110))
 ALPHAS = np.logspace(-2, 4, 9)

@@ -15,7 +15,7 @@ from reptools.metrics.sparsity import (
 from reptools.metrics.variance import unit_variance_explained
 from reptools.registry import metrics
 from reptools.statistics.blocks import Blocks
-from reptools.statistics.concentration import gini
+from reptools.statistics.features.concentration import gini
 from tests.planted import activations, feature, planted, time_course
 
 # --- sparseness ---------------------------------------------------------------------------------

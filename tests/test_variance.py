@@ -24,9 +24,9 @@ from reptools.errors import (
 from reptools.metrics.signal import signal_variance_explained
 from reptools.metrics.sparsity import sparseness, total_variance
 from reptools.metrics.variance import unit_variance_explained, variance_explained
-from reptools.statistics.design import Feature
+from reptools.statistics.features.design import Feature
+from reptools.statistics.features.projection import explain
 from reptools.statistics.moments import SMALL
-from reptools.statistics.projection import explain
 from tests.planted import activations, by_sklearn, columns, feature, folds_of, planted, time_course
 
 ESTIMATORS = ("pooled", "per_stimulus", "per_unit")
@@ -353,7 +353,7 @@ def test_inputs_are_left_as_they_were():
 def test_many_blocks_equal_one(monkeypatch):
     x, features = planted()
     whole = variance_explained(x, features, cv=5, estimator="per_stimulus")
-    monkeypatch.setattr("reptools.statistics.skinny.BYTES", 1)
+    monkeypatch.setattr("reptools.statistics.features.skinny.BYTES", 1)
     pieces = variance_explained(x, features, cv=5, estimator="per_stimulus")
     xr.testing.assert_allclose(pieces, whole, rtol=1e-12)
 

@@ -10,7 +10,7 @@ from reptools.parameters import Range
 from reptools.record import Context, Score
 from reptools.registry import metric
 from reptools.statistics.blocks import Blocks
-from reptools.statistics.canonical import WhitenedSide, canonical_correlations, whitened_side
+from reptools.statistics.shapes.canonical import WhitenedSide, canonical_correlations, whitened_side
 
 Summary = Literal["mean", "mean_squared"]
 ESTIMATOR = "correlations of canonical pairs, pooled over folds"

@@ -16,17 +16,17 @@ from reptools.metrics.readout import DEFAULT_C, GRID, table
 from reptools.parameters import Range
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics import logistic
-from reptools.statistics.classifiers import (
+from reptools.statistics.features.design import Feature
+from reptools.statistics.folds import Rows, hash_rank
+from reptools.statistics.readout import logistic
+from reptools.statistics.readout.classifiers import (
     Codes,
     Problem,
     Readout,
     Values,
     fit_readouts,
 )
-from reptools.statistics.design import Feature
-from reptools.statistics.folds import Rows, hash_rank
-from reptools.statistics.standard import Scaling, Standard
+from reptools.statistics.readout.standard import Scaling, Standard
 
 # shares of the stimuli after which a new probe is fitted, as in Voita and Titov
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)

@@ -11,9 +11,9 @@ import numpy as np
 
 from reptools.errors import DataError, StimulusError
 from reptools.registry import metric
-from reptools.statistics.bures import fidelity, unit_factor
-from reptools.statistics.ranks import Ranking, concordance, ranking
-from reptools.statistics.whitening import whitened
+from reptools.statistics.rdms.bures import fidelity, unit_factor
+from reptools.statistics.rdms.ranks import Ranking, concordance, ranking
+from reptools.statistics.rdms.whitening import whitened
 
 Comparator = Literal[
     "pearson",

@@ -23,8 +23,8 @@ from reptools.errors import (
 from reptools.features import as_features, several
 from reptools.provenance import versions
 from reptools.results import source_of
-from reptools.statistics.design import Feature
-from reptools.statistics.spectrum import leading_axes, scaled
+from reptools.statistics.features.design import Feature
+from reptools.statistics.shapes.spectrum import leading_axes, scaled
 
 RESERVED = ("scores", "explained", "share", "stimulus", "component", "feature")
 Values = np.ndarray[Any, np.dtype[np.float64]]

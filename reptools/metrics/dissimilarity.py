@@ -11,11 +11,11 @@ from reptools.errors import ParameterError
 from reptools.labels import no_gaps
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics.crossnobis import Scope, crossvalidated
-from reptools.statistics.distances import square
 from reptools.statistics.gram import centred
-from reptools.statistics.noise import Noise, without_noise
-from reptools.statistics.trials import (
+from reptools.statistics.rdms.crossnobis import Scope, crossvalidated
+from reptools.statistics.rdms.distances import square
+from reptools.statistics.rdms.noise import Noise, without_noise
+from reptools.statistics.rdms.trials import (
     Trials,
     averaged,
     between_runs,

@@ -11,7 +11,7 @@ from reptools.metrics.predicting import Options, median, normalised, predict
 from reptools.parameters import Range
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics.linear_sides import LinearSide, linear_side
+from reptools.statistics.regression.linear_sides import LinearSide, linear_side
 
 Alpha = Annotated[float, Range(1e-9, 1e9)]
 INFINITY = float("inf")

@@ -13,9 +13,9 @@ from reptools.metrics.comparators import ROUNDING, prepared_rdm, similarity
 from reptools.metrics.model_rdms import names_of
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics.model_fits import reduced, weights
-from reptools.statistics.pairs import Rows, among
-from reptools.statistics.whitening import whitened
+from reptools.statistics.rdms.model_fits import reduced, weights
+from reptools.statistics.rdms.pairs import Rows, among
+from reptools.statistics.rdms.whitening import whitened
 
 Vector = np.ndarray[Any, Any]
 Fit = Literal["nonnegative", "weighted", "select"]

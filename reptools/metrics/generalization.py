@@ -21,10 +21,10 @@ from reptools.metrics.readout import (
 from reptools.parameters import Range
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics.classifiers import Method, Readout, Values
-from reptools.statistics.design import Feature
+from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Folds
-from reptools.statistics.standard import Scaling
+from reptools.statistics.readout.classifiers import Method, Readout, Values
+from reptools.statistics.readout.standard import Scaling
 
 
 @metric(

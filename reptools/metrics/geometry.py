@@ -11,7 +11,7 @@ from reptools.record import Score
 from reptools.registry import metric
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.moments import moments
-from reptools.statistics.spectrum import cross_product, eigenvalues, scaled, shape
+from reptools.statistics.shapes.spectrum import cross_product, eigenvalues, scaled, shape
 
 INFINITY = float("inf")
 TINY = 2.0**-1022  # below it digits are lost

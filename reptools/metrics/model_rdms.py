@@ -11,8 +11,8 @@ from reptools.errors import DataError, ParameterError
 from reptools.metrics.comparators import Comparator, prepared_rdm
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics.commonality import parts_of, subsets
-from reptools.statistics.model_fits import explained, reduced, weights
+from reptools.statistics.features.commonality import parts_of, subsets
+from reptools.statistics.rdms.model_fits import explained, reduced, weights
 
 Vector = np.ndarray[Any, Any]
 Scale = Literal["linear", "rank", "whitened"]

@@ -11,7 +11,7 @@ from reptools.errors import DataError, StimulusError
 from reptools.parameters import Range
 from reptools.record import Score
 from reptools.registry import metric
-from reptools.statistics.nearest import Distance, neighbour_weights
+from reptools.statistics.shapes.nearest import Distance, neighbour_weights
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

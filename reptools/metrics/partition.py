@@ -10,9 +10,9 @@ from reptools.metrics.variance import INFINITY, folds_for
 from reptools.record import Context, Score
 from reptools.registry import metric
 from reptools.statistics.blocks import Rows
-from reptools.statistics.commonality import Subset, explained_together, parts_of, subsets
-from reptools.statistics.design import Feature
-from reptools.statistics.projection import Matrix, project
+from reptools.statistics.features.commonality import Subset, explained_together, parts_of, subsets
+from reptools.statistics.features.design import Feature
+from reptools.statistics.features.projection import Matrix, project
 
 MOST_FEATURES = 8  # 255 parts, more than anyone reads
 

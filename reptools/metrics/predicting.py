@@ -11,9 +11,9 @@ import numpy as np
 from reptools.arrays import to_host
 from reptools.errors import ParameterError, StimulusError, warn
 from reptools.record import Context
-from reptools.statistics.linear_sides import LinearSide
-from reptools.statistics.nested import Nested, Scored, nested, scored
-from reptools.statistics.pls import MOST
+from reptools.statistics.regression.linear_sides import LinearSide
+from reptools.statistics.regression.nested import Nested, Scored, nested, scored
+from reptools.statistics.regression.pls import MOST
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -15,10 +15,10 @@ from reptools.metrics.readout import Learned, Regularization, Settings, Task, le
 from reptools.parameters import Range
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics.classifiers import Codes, Method, Readout, Values
-from reptools.statistics.design import Feature
+from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Folds, Rows, hash_rank
-from reptools.statistics.standard import Scaling
+from reptools.statistics.readout.classifiers import Codes, Method, Readout, Values
+from reptools.statistics.readout.standard import Scaling
 
 NOTHING = float("nan")
 RECURS = 0.5  # share of test stimuli whose type must have been seen for a control to mean anything

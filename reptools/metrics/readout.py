@@ -11,8 +11,10 @@ import numpy as np
 
 from reptools.errors import FeatureError, ParameterError, StimulusError, some, warn
 from reptools.record import Context
-from reptools.statistics import logistic
-from reptools.statistics.classifiers import (
+from reptools.statistics.features.design import Feature
+from reptools.statistics.folds import Folds, Rows, Sampling
+from reptools.statistics.readout import logistic
+from reptools.statistics.readout.classifiers import (
     Codes,
     Method,
     Problem,
@@ -20,9 +22,7 @@ from reptools.statistics.classifiers import (
     Values,
     fit_readouts,
 )
-from reptools.statistics.design import Feature
-from reptools.statistics.folds import Folds, Rows, Sampling
-from reptools.statistics.standard import Scaling, Standard
+from reptools.statistics.readout.standard import Scaling, Standard
 
 Regularization = Literal["fixed", "nested"]
 

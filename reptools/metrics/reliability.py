@@ -8,7 +8,7 @@ from reptools.arrays import Array, array_namespace, to_host
 from reptools.errors import warn
 from reptools.record import Score
 from reptools.registry import metric
-from reptools.statistics.reliability import reliabilities
+from reptools.statistics.regression.reliability import reliabilities
 
 
 @metric(

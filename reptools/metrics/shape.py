@@ -12,7 +12,7 @@ from reptools.registry import metric
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.folds import Folds
 from reptools.statistics.moments import Moments, fold_moments, moments
-from reptools.statistics.spectrum import EPS, compact, scaled
+from reptools.statistics.shapes.spectrum import EPS, compact, scaled
 
 # share of the squares that is rounding: of the test stimuli, and of the fit stimuli, whose moments
 # may be those of all less those of the test stimuli

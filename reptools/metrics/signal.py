@@ -9,8 +9,8 @@ from reptools.errors import warn
 from reptools.metrics.variance import INFINITY, estimable, folds_for, ratio
 from reptools.record import Context, Score
 from reptools.registry import metric
-from reptools.statistics.design import Feature
-from reptools.statistics.projection import explain
+from reptools.statistics.features.design import Feature
+from reptools.statistics.features.projection import explain
 
 
 @metric(

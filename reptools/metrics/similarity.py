@@ -12,7 +12,7 @@ from reptools.metrics.comparators import (
 )
 from reptools.record import Context
 from reptools.registry import metric
-from reptools.statistics.distances import Distance, condensed
+from reptools.statistics.rdms.distances import Distance, condensed
 
 SQUARES_FIT = 1e100  # magnitudes up to here, and down to its inverse, can be squared and summed
 # ranks turn the rounding of equal distances into differences, and Bures takes its square root

@@ -13,7 +13,7 @@ from reptools.metrics.variance import INFINITY, estimable, folds_for, ratio
 from reptools.record import Context, Score
 from reptools.registry import metric
 from reptools.statistics.blocks import Rows, as_blocks
-from reptools.statistics.concentration import (
+from reptools.statistics.features.concentration import (
     TINY,
     gini,
     largest_by_unit,
@@ -21,9 +21,9 @@ from reptools.statistics.concentration import (
     relative,
     sums_and_squares,
 )
-from reptools.statistics.design import Feature
+from reptools.statistics.features.design import Feature
+from reptools.statistics.features.projection import explain
 from reptools.statistics.moments import moments
-from reptools.statistics.projection import explain
 
 
 @metric(

@@ -17,9 +17,9 @@ from reptools.errors import DataError, FeatureError, ParameterError, some, warn
 from reptools.record import Context, Score
 from reptools.registry import metric
 from reptools.statistics.blocks import Rows
-from reptools.statistics.design import Feature, joint_classes
+from reptools.statistics.features.design import Feature, joint_classes
+from reptools.statistics.features.projection import Explained, explain, explained_by_stimulus
 from reptools.statistics.folds import Folds
-from reptools.statistics.projection import Explained, explain, explained_by_stimulus
 
 INFINITY = float("inf")
 NEGLIGIBLE = 1e-24  # squared norm, relative to the mean, that is rounding and not a pattern

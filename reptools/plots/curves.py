@@ -21,7 +21,7 @@ from reptools.plots.style import (
     say,
     with_dims,
 )
-from reptools.statistics.concentration import gini
+from reptools.statistics.features.concentration import gini
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reptools.errors import DataError
-from reptools.statistics.pairs import count_stimuli
+from reptools.statistics.rdms.pairs import count_stimuli
 
 Vector = np.ndarray[Any, Any]
 # negative eigenvalues up to this share of the positive ones are rounding of float32 distances

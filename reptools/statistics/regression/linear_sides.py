@@ -13,11 +13,11 @@ from reptools.arrays import Array, array_namespace, asarray_like, float64, to_ho
 from reptools.errors import DataError, ParameterError
 from reptools.statistics.blocks import Blocks, Rows, as_blocks
 from reptools.statistics.gram import centred
-from reptools.statistics.nested import Cells, Nested
-from reptools.statistics.pls import Pls
-from reptools.statistics.reliability import reliabilities
-from reptools.statistics.ridge import CellMoments, DualRidge, PrimalRidge, cell_moments
-from reptools.statistics.shifted_systems import Reductions
+from reptools.statistics.regression.nested import Cells, Nested
+from reptools.statistics.regression.pls import Pls
+from reptools.statistics.regression.reliability import reliabilities
+from reptools.statistics.regression.ridge import CellMoments, DualRidge, PrimalRidge, cell_moments
+from reptools.statistics.regression.shifted_systems import Reductions
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 

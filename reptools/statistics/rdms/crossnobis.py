@@ -16,9 +16,15 @@ import numpy as np
 
 from reptools.arrays import Array, array_namespace, asarray_like, device
 from reptools.errors import StimulusError, some
-from reptools.statistics.distances import MODERATE, refuse_range, tiles
-from reptools.statistics.noise import Noise, covariance, refuse_unrepeated, whiten, without_noise
-from reptools.statistics.trials import (
+from reptools.statistics.rdms.distances import MODERATE, refuse_range, tiles
+from reptools.statistics.rdms.noise import (
+    Noise,
+    covariance,
+    refuse_unrepeated,
+    whiten,
+    without_noise,
+)
+from reptools.statistics.rdms.trials import (
     Trials,
     averaged,
     between_runs,

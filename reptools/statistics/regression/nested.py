@@ -18,7 +18,7 @@ import numpy as np
 from reptools.arrays import Array, array_namespace, to_host
 from reptools.errors import StimulusError
 from reptools.statistics.folds import Folds, Rows, Sampling
-from reptools.statistics.held_out import Held, Sums
+from reptools.statistics.regression.held_out import Held, Sums
 
 Cells = tuple[int, ...]  # numbers of cells, in order
 Counts = np.ndarray[Any, np.dtype[np.intp]]

@@ -16,10 +16,10 @@ import numpy as np
 from reptools.arrays import Array, array_namespace, asarray_like
 from reptools.statistics import blocks
 from reptools.statistics.folds import Rows
-from reptools.statistics.held_out import HeldMoments, HeldRows
 from reptools.statistics.moments import Moments, fold_moments
-from reptools.statistics.nested import Cells, Nested
-from reptools.statistics.shifted_systems import Reduction, Reductions
+from reptools.statistics.regression.held_out import HeldMoments, HeldRows
+from reptools.statistics.regression.nested import Cells, Nested
+from reptools.statistics.regression.shifted_systems import Reduction, Reductions
 
 
 @dataclass(frozen=True)

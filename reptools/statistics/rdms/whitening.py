@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.statistics.pairs import count_stimuli, row_sums, sums_of_two
+from reptools.statistics.rdms.pairs import count_stimuli, row_sums, sums_of_two
 
 Vector = np.ndarray[Any, Any]
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from reptools.arrays import Array, array_namespace, to_host
 from reptools.errors import FeatureError, some
-from reptools.statistics.design import Feature
-from reptools.statistics.projection import ESTIMABLE, Matrix, Projected
+from reptools.statistics.features.design import Feature
+from reptools.statistics.features.projection import ESTIMABLE, Matrix, Projected
 
 Subset = tuple[int, ...]
 

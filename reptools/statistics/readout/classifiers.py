@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reptools.statistics import discriminants
 from reptools.statistics.folds import Rows
-from reptools.statistics.logistic import fit_logistic
-from reptools.statistics.standard import Own, Standard
+from reptools.statistics.readout import discriminants
+from reptools.statistics.readout.logistic import fit_logistic
+from reptools.statistics.readout.standard import Own, Standard
 
 Values = np.ndarray[Any, Any]
 Codes = np.ndarray[Any, np.dtype[np.intp]]

@@ -9,8 +9,8 @@ from array_api_compat import is_numpy_array, is_torch_array
 
 from reptools.arrays import Array, array_namespace, to_host
 from reptools.errors import DataError, StimulusError, some
-from reptools.statistics.distances import diagonal
-from reptools.statistics.trials import Residuals
+from reptools.statistics.rdms.distances import diagonal
+from reptools.statistics.rdms.trials import Residuals
 
 Noise = Literal["identity", "diag", "full", "shrinkage_eye", "shrinkage_diag"]
 EPS = 2.0**-52

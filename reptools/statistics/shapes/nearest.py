@@ -9,7 +9,7 @@ import numpy as np
 
 from reptools.arrays import Array, array_namespace, asarray_like, device, float64, to_host
 from reptools.errors import DataError, some
-from reptools.statistics.spectrum import scaled
+from reptools.statistics.shapes.spectrum import scaled
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -14,7 +14,7 @@ from reptools.errors import DataError, StimulusError
 from reptools.statistics.blocks import Rows
 from reptools.statistics.folds import Folds
 from reptools.statistics.moments import Moments, fold_moments
-from reptools.statistics.spectrum import compact, live_units, rounding, scaled
+from reptools.statistics.shapes.spectrum import compact, live_units, rounding, scaled
 
 # share of the squares that is rounding: of the test stimuli, and of the fit stimuli, whose moments
 # may be those of all less those of the test stimuli

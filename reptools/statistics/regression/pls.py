@@ -13,8 +13,8 @@ import numpy as np
 
 from reptools.arrays import Array, array_namespace, asarray_like, to_host
 from reptools.errors import ParameterError
-from reptools.statistics.nested import Cells
-from reptools.statistics.ridge import Crossed
+from reptools.statistics.regression.nested import Cells
+from reptools.statistics.regression.ridge import Crossed
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 

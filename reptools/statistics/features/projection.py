@@ -17,10 +17,10 @@ import numpy as np
 from reptools.arrays import Array, array_namespace, asarray_like
 from reptools.statistics.blocks import Rows as Activations
 from reptools.statistics.blocks import as_blocks
-from reptools.statistics.design import Feature
+from reptools.statistics.features.design import Feature
+from reptools.statistics.features.skinny import design_moments, pieces
 from reptools.statistics.folds import Folds, Rows
 from reptools.statistics.moments import Moments
-from reptools.statistics.skinny import design_moments, pieces
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]

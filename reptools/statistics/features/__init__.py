@@ -1,0 +1,1 @@
+"""What features explain of activations: designs, fits of all features at once, shares."""

@@ -1,0 +1,1 @@
+"""Distances between patterns, their noise, and what compares two sets of distances."""

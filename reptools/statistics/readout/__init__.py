@@ -1,0 +1,1 @@
+"""Linear classifiers that many targets, folds and penalties share."""

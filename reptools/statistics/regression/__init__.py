@@ -1,0 +1,1 @@
+"""Linear maps from one representation to another: ridge, PLS, nested choice, reliability."""

@@ -1,0 +1,1 @@
+"""Spectra, canonical directions and neighbours."""
