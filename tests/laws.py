@@ -23,6 +23,7 @@ from reptools.labels import as_side
 from reptools.parameters import bind
 from reptools.record import ON_RDMS, Metric
 from reptools.registry import metrics
+from reptools.statistics.moments import SMALL
 
 N, P, Q = 60, 7, 5
 SEED = 20261124
@@ -165,11 +166,21 @@ def keeps_its_bounds_with_more_units_than_stimuli(record: Metric) -> None:
 
 def keeps_its_digits_in_float32_at_a_mean_of_1000(record: Metric) -> None:
     """Against the float64 result on the same float32 values."""
-    if record.kind in ON_RDMS:
+    if record.kind not in ON_RDMS:
+        _same_in_both_precisions(record, inputs(record))
+
+
+def keeps_its_digits_where_products_are_float32(record: Metric) -> None:
+    """The same for data so large that products of blocks are taken in float32."""
+    if record.kind in ON_RDMS or record.iterative:  # one answer of many may differ
         return
-    single = [
-        (x + 1000).astype(np.float32) if isinstance(x, xr.DataArray) else x for x in inputs(record)
-    ]
+    n, width = 1500, 180
+    assert n * (width - 1) > SMALL
+    _same_in_both_precisions(record, inputs(record, n=n, widths=(width, width - 1)))
+
+
+def _same_in_both_precisions(record: Metric, args: Args) -> None:
+    single = [(x + 1000).astype(np.float32) if isinstance(x, xr.DataArray) else x for x in args]
     double = [x.astype(np.float64) if isinstance(x, xr.DataArray) else x for x in single]
     found, expected = call(record, *single).values, call(record, *double).values
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -406,6 +417,7 @@ LAWS = (
     keeps_its_bounds,
     keeps_its_bounds_with_more_units_than_stimuli,
     keeps_its_digits_in_float32_at_a_mean_of_1000,
+    keeps_its_digits_where_products_are_float32,
     is_symmetric_as_declared,
     is_a_metric_as_declared,
     leaves_inputs_untouched,

@@ -462,6 +462,7 @@ def test_rdms_of_a_command_are_addresses_of_the_next(
         assert found.dims == ("stimulus", "stimulus_")
         assert found.attrs["distance"] == "euclidean"
         assert written.attrs["system"] == "a"
+    assert rt.validate(out) == []
     told = run("info", out).stdout
     assert "rdms of a" in told and "rdms: 2" in told and "compute rdm" in told
     assert "stimuli: 40, first 's00'" in told

@@ -71,7 +71,7 @@ def _deviations(place: Path, deep: bool) -> list[str]:
         contents = checked(place, file)
         attrs = attributes(file.id)
         state = read_state(file, contents, attrs)
-        found = [*_names(place, attrs), *_record(place, contents, state)]
+        found = [*_names(place, attrs), *_record(place, contents, state, attrs.get(schema.KIND))]
         found += [*_stimuli(file, contents, state), *_variables(file, contents)]
         return found + (list(_numbers(file, contents, state)) if deep else [])
 
@@ -92,8 +92,11 @@ def _names(place: Path, attrs: Mapping[str, Any]) -> Iterator[str]:
             yield f"/: {paths.undo.name} tells of a change of size that was not finished"
 
 
-def _record(place: Path, contents: Contents, state: State) -> Iterator[str]:
-    for word in (schema.COMMITTED, schema.BATCH_STOP, schema.CRC, schema.STORED, schema.COMPLETE):
+def _record(place: Path, contents: Contents, state: State, kind: Any) -> Iterator[str]:
+    words = (schema.COMMITTED, schema.BATCH_STOP, schema.CRC, schema.STORED, schema.COMPLETE)
+    if kind == schema.RDMS and not set(words) & set(contents.items):
+        return  # a matrix is written at once and needs no record of batches
+    for word in words:
         if word not in contents.items:
             yield f"/{word}: missing, a part of the commit record"
     if state.missing is not None:
