@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,8 @@ def train_all(tasks: Sequence[Task], *, jobs: int, progress: bool, overwrite: bo
 
     Each network has a process's only thread, whatever `jobs` is: for networks this small a second
     thread gains nothing, and sums over another number of threads would differ in the last bits.
-    The first error cancels what has not started and is raised. An interruption (Ctrl-C) also ends
-    the networks under way; what each has committed stays in its ``.partial`` file.
+    The first error cancels what has not started and is raised.
     """
-    before = set(active_children())
     context = get_context("spawn")  # fork would copy torch's locked thread pools
     queue = context.SimpleQueue()
     with (
@@ -47,8 +44,7 @@ def train_all(tasks: Sequence[Task], *, jobs: int, progress: bool, overwrite: bo
         ) as pool,
         _bars([task.out.stem for task in tasks]) if progress else nullcontext(_silent) as report,
     ):
-        with _interrupts_wait():
-            futures = [pool.submit(_work, i, task, overwrite) for i, task in enumerate(tasks)]
+        futures = [pool.submit(_work, i, task, overwrite) for i, task in enumerate(tasks)]
         pending: set[Future[Path]] = set(futures)
         try:
             while pending:
@@ -57,29 +53,10 @@ def train_all(tasks: Sequence[Task], *, jobs: int, progress: bool, overwrite: bo
                     report(*queue.get())
                 for future in done:
                     future.result()
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                for process in set(active_children()) - before:
-                    process.terminate()
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [future.result() for future in futures]
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back; processes started meanwhile never see it, and leave it to their parent.
-
-    A terminal sends it to all of them, and each would print a traceback of its own.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _start(queue: Any) -> None:

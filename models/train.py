@@ -159,22 +159,10 @@ def _print_accuracies(paths: Sequence[Path]) -> None:
     Console().print(table)
 
 
-def _interrupted(out: Path) -> str:
-    """What an interruption leaves, in one line."""
-    begun = sorted(path.name for path in out.glob("*-seed*.h5.partial"))
-    if not begun:
-        return f"train: interrupted. No run was under way in {out}."
-    return (
-        f"train: interrupted. In {out}, what {some(begun)} committed stays readable "
-        f"(reptools info {out / begun[0]}). Train again with --overwrite, or in another folder."
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
-    Returns 0; 1 after an error, which is one line on stderr; 3 when a feature was not learned; 130
-    when it was interrupted (Ctrl-C).
+    Returns 0; 1 after an error, which is one line on stderr; 3 when a feature was not learned.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -191,9 +179,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReptoolsError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(_interrupted(options.out), file=sys.stderr)
-        return 130
     _print_accuracies(paths)
     for warning in caught:
         print(f"WARNING: {warning.message}", file=sys.stderr)

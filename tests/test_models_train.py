@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-import time
-import warnings
 from pathlib import Path
 
 import pytest
@@ -18,7 +14,7 @@ from models.loop import final_accuracy
 from models.stimuli import load_stimuli, prepare
 from models.train import main, run_experiment
 from reptools import store
-from reptools.errors import IncompleteWarning, ParameterError, StimulusError, StoreError
+from reptools.errors import ParameterError, StimulusError, StoreError
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = """
@@ -149,54 +145,6 @@ def test_command_and_number_of_jobs(file: Path, paths: list[Path], tmp_path: Pat
         saved = [tree["layers/fc2/activation"].sel(step=4).load() for tree in (one, two)]
     assert (saved[0].values == saved[1].values).all()
     assert saved[0].coords["stimulus"].equals(saved[1].coords["stimulus"])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of a process group")
-def test_an_interruption_is_one_line_and_what_was_committed_stays_readable(
-    file: Path, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-m", "models.train", str(file), "--out", str(tmp_path)]
-    command += ["--jobs", "2", "--set", "training.checkpoints=[0, 4, 100_000_000]"]
-    # as in a terminal: the signal reaches the command and all processes it has started
-    started = subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        waited = time.monotonic() + 120
-        while _steps_of(begun := sorted(tmp_path.glob("*-seed*.partial"))) < 4:
-            assert time.monotonic() < waited and started.poll() is None
-            time.sleep(0.05)
-        os.killpg(started.pid, signal.SIGINT)
-        _, said = started.communicate(timeout=60)
-    finally:
-        if started.poll() is None:
-            os.killpg(started.pid, signal.SIGKILL)
-            started.communicate()
-    assert started.returncode == 130, said
-    assert "Traceback" not in said
-    last = said.splitlines()[-1]
-    assert last.startswith(f"train: interrupted. In {tmp_path}, what 'easy_only-seed0.h5.partial'")
-    assert {path.name for path in tmp_path.glob("*.h5")} == {"stimuli.h5"}
-    assert (
-        sorted(tmp_path.glob("*-seed*.partial")) == begun
-    )  # a worker would have gone on with the next
-    assert _steps_of(begun) >= 4
-    for path in begun:
-        store.repair(path)  # which no writer may be left for
-
-
-def _steps_of(paths: list[Path]) -> int:
-    """Whole steps of all leftovers."""
-    total = 0
-    for path in paths:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", IncompleteWarning)
-            with store.open(path) as tree:
-                layer = tree["layers/fc1/activation"]
-                whole = layer.isel(stimulus=-1, unit=0).notnull()
-                total += int(whole.sum())
-    return total
 
 
 @pytest.mark.parametrize(
