@@ -27,7 +27,7 @@ from reptools.features import as_features, several
 from reptools.labels import REPETITION, STIMULUS, UNIT, Index, Side, place
 from reptools.parameters import bind
 from reptools.record import INPUTS, ON_RDMS, Context, Metric, Score
-from reptools.results import Stack, finish, joined, outer_coords
+from reptools.results import FEATURE, Stack, finish, joined, outer_coords
 from reptools.slabs import Slabs, between, placing
 from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Sampling
@@ -104,7 +104,7 @@ def _over_x(
     context = make_context(record, side, bound)
     slabs = Slabs(record, bound, [side])
     present = Present(record, features)
-    stack = Stack(record, joined(side.outer, _own_sizes(record, features)))
+    stack = _stack(record, side.outer, features)
     if UNIT in stack.own:
         stack.own[UNIT] = side.n_units
     for index in side.indices():
@@ -128,10 +128,12 @@ def _over_x(
     return result.isel(feature=0) if one else result
 
 
-def _own_sizes(record: Metric, features: list[Feature] | None) -> dict[str, int]:
-    """Sizes of the dimension ``feature``; own dimensions are only checked for their names."""
-    joined(dict.fromkeys(record.dims, 0), {} if features is None else {"feature": 0})
-    return {} if features is None or record.jointly else {"feature": len(features)}
+def _stack(record: Metric, outer: Mapping[str, int], features: list[Feature] | None) -> Stack:
+    """Room for a score at every outer position; no dimension is called like another one."""
+    by_feature = features is not None and not record.jointly
+    sizes = joined(outer, {FEATURE: len(features)} if features and by_feature else {})
+    joined(sizes, dict.fromkeys(record.dims, 0))
+    return Stack(record, sizes)
 
 
 def _own_coords(
@@ -140,7 +142,7 @@ def _own_coords(
     """Labels of features, units and stimuli, as far as the result has these dimensions."""
     coords: dict[Any, Any] = {}
     if features is not None and not record.jointly:
-        coords["feature"] = [feature.name for feature in features]
+        coords[FEATURE] = [feature.name for feature in features]
     if UNIT in record.dims:
         coords |= side.unit_coords()
     if STIMULUS in record.dims and STIMULUS not in stack.coords:
@@ -216,8 +218,7 @@ def grid(
     slabs = Slabs(record, bound, [*xs.values(), *ys.values()])
 
     present = Present(record, features)
-    outer = joined({"x": len(xs), "y": len(ys)}, x_outer | y_outer)
-    stack = Stack(record, joined(outer, _own_sizes(record, features)))
+    stack = _stack(record, joined({"x": len(xs), "y": len(ys)}, x_outer | y_outer), features)
     if UNIT in stack.own:
         stack.own[UNIT] = next(iter(ys.values())).n_units
     names_x, names_y = list(xs.values()), list(ys.values())
@@ -306,7 +307,7 @@ def _against_models(
         distances = slabs.take(model, ())
         with placing(model, ()):
             prepared.append(record.prepare_side(distances, bound, context))
-    stack = Stack(record, joined(side.outer, _own_sizes(record, None)))
+    stack = _stack(record, side.outer, None)
     for index in labels.positions(side.outer):
         distances = slabs.take(side, index)
         with placing(side, index):

@@ -66,11 +66,7 @@ class Slabs:
         varying = Varying()
         self.varying.setdefault(side.name, {})[place(side, index)] = varying
         if isinstance(x, Blocks):
-            x = _watched(x, varying)
-            # up to the first block in which a unit varies, nearly always the first
-            if all(varying.nothing for _ in x):
-                return None
-            return x
+            return _watched(x, varying)
         varying.see(x.reshape((-1, x.shape[-1])) if x.ndim > 2 else x)
         return None if varying.nothing else x
 
@@ -138,18 +134,28 @@ def dead_units(x: Array) -> np.ndarray[Any, Any]:
     return varying.dead
 
 
-def _watched(x: Blocks, varying: Varying) -> Blocks:
-    """``x`` whose first pass tells which units vary."""
-    seen: set[int] = set()
+def _watched(x: Blocks, varying: Varying) -> Blocks | None:
+    """``x`` whose first pass tells which units vary; None where none does.
+
+    It is read up to the first block in which a unit varies, nearly always the first one, and that
+    block is kept until the kernel asks for it.
+    """
+    kept: dict[tuple[int, int], Array] = {}
 
     def read(rows: slice) -> Array:
-        block = x.read(rows)
-        if rows.start not in seen:
-            seen.add(rows.start)
-            varying.see(block)
+        block = kept.pop((rows.start, rows.stop), None)
+        block = x.read(rows) if block is None else block
+        kept.clear()
+        if rows.start <= varying.n < rows.stop:  # others have been looked at
+            varying.see(block[varying.n - rows.start :, :])
         return block
 
-    return replace(x, read=read)
+    watched = replace(x, read=read)
+    for rows, block in watched:
+        if not varying.nothing:
+            kept[rows.start, rows.stop] = block
+            return watched
+    return None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -298,3 +299,40 @@ def test_half_precision_and_integers_in_blocks(tall: xr.DataArray) -> None:
         x = (tall[0] * 10).astype(dtype)
         whole = float(rt.cka(x, tall[1]))
         assert float(rt.cka(x.chunk(stimulus=9), tall[1])) == pytest.approx(whole, abs=1e-6)
+
+
+def test_an_outer_dimension_called_like_an_own_one_is_refused(tall: xr.DataArray) -> None:
+    with pytest.raises(DimensionError, match="an outer dimension of the input is called 'compon"):
+        rt.pca_spectrum(tall.rename(step="component"))
+    with pytest.raises(DimensionError, match="is called 'stimulus_'"):
+        rt.rdm(tall.rename(step="stimulus_"))
+
+
+def counted(x: np.ndarray, where: list[int], seen: list[tuple[int, int]]) -> Blocks:
+    def read(rows: slice) -> np.ndarray:
+        seen.append((rows.start, rows.stop))
+        return x[rows]
+
+    return Blocks(len(x), x.shape[1], x.dtype, read, where)
+
+
+def test_the_block_that_shows_a_live_unit_is_read_once(rng: np.random.Generator) -> None:
+    seen: list[tuple[int, int]] = []
+    watched = slabs._watched(counted(rng.normal(size=(9, 3)), [0, 4, 9], seen), slabs.Varying())
+    assert watched is not None
+    assert [rows.stop for rows, _ in watched] == [4, 9] and seen == [(0, 4), (4, 9)]
+    list(watched)
+    assert seen == [(0, 4), (4, 9)] * 2  # a second pass reads anew
+
+
+def test_every_row_is_looked_at_wherever_a_kernel_cuts(rng: np.random.Generator) -> None:
+    """A partner's blocks may be cut elsewhere: a unit that varies late is not dead."""
+    x = rng.normal(size=(9, 3))
+    x[:8, 1] = 1.0
+    for cuts in ([0, 8, 9], [0, 1, 9], [0, 2, 5, 9], [0, 9]):
+        varying = slabs.Varying()
+        watched = slabs._watched(counted(x, [0, 4, 9], []), varying)
+        assert watched is not None
+        for start, stop in pairwise(cuts):
+            watched.read(slice(start, stop))
+        assert varying.n == 9 and varying.dead.size == 0
