@@ -14,7 +14,18 @@ from array_api_compat import array_namespace, device, is_torch_array, size
 
 Array: TypeAlias = Any  # an array of any library that array_namespace knows
 
-__all__ = ["Array", "array_namespace", "asarray_like", "device", "float64", "size", "to_host"]
+__all__ = [
+    "Array",
+    "array_namespace",
+    "asarray_like",
+    "device",
+    "divisor",
+    "float64",
+    "ratio",
+    "rows_of",
+    "size",
+    "to_host",
+]
 
 
 def float64(x: Array, /) -> Array:
@@ -27,6 +38,23 @@ def asarray_like(values: Any, like: Array, /) -> Array:
     """Host ``values`` as an array of ``like``'s library, on ``like``'s device."""
     xp = array_namespace(like)
     return xp.asarray(values, device=device(like))
+
+
+def rows_of(x: Array, rows: Any, /) -> Array:
+    """The rows of ``x`` with the given numbers, which lie on the host."""
+    return array_namespace(x).take(x, asarray_like(rows, x), axis=0)
+
+
+def divisor(x: Array, /) -> Array:
+    """``x`` with 1 where it is not above 0, for what is 0 there too."""
+    xp = array_namespace(x)
+    return xp.where(x > 0, x, xp.ones_like(x))
+
+
+def ratio(part: Array, whole: Array, /) -> Array:
+    """``part / whole``, missing (NaN) where the whole is not above 0."""
+    xp = array_namespace(part)
+    return xp.where(whole > 0, part / divisor(whole), xp.nan)
 
 
 def to_host(x: Any, /) -> np.ndarray[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -148,7 +148,7 @@ def align_rdms(first: RdmSide, second: RdmSide) -> RdmSide:
     if not isinstance(other, xr.DataArray):
         other = xr.DataArray(np.empty(second.n_stimuli), dims=STIMULUS)
     rows = match_rows(first.name, first.n_stimuli, first.labels, second.name, other)
-    return RdmSide(second.name, second.data, second.n_stimuli, second.labels, rows, second.outer)
+    return replace(second, rows=rows)
 
 
 def condense(square: Vector, name: str = "rdm") -> Vector:

@@ -110,6 +110,20 @@ def test_folds_that_leave_rows_out_or_use_them_twice(pair: tuple[np.ndarray, ...
         check(tested, x[test], y[test])
 
 
+def test_many_folds_that_overlap_at_random(pair: tuple[np.ndarray, ...]) -> None:
+    """More kinds of rows than sums of folds: each fold's rows are summed by themselves."""
+    x, y = pair
+    draws = np.random.default_rng(1)
+    orders = [draws.permutation(60) for _ in range(12)]
+    folds = Folds(tuple((np.sort(o[:40]), np.sort(o[40:])) for o in orders), "drawn")
+    assert len(folds.parts(60).rows) == 24
+    for (fit, test), (fitted, tested) in zip(
+        folds, fold_moments({"x": cut(x, [0, 25, 60]), "y": y}, folds, **WANTED), strict=True
+    ):
+        check(fitted, x[fit], y[fit])
+        check(tested, x[test], y[test])
+
+
 def test_a_large_mean_in_float32_costs_no_digits(rng: np.random.Generator) -> None:
     x = (1000 + rng.normal(size=(9000, 40))).astype(np.float32)
     assert x.size > SMALL  # products in float32

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like
+from reptools.arrays import Array, rows_of
 from reptools.errors import DataError, ParameterError, StimulusError, warn
 from reptools.parameters import Range
 from reptools.record import Context
 from reptools.registry import metric
 from reptools.statistics import gram, hsic
-from reptools.statistics.blocks import Blocks, Rows
+from reptools.statistics.blocks import Blocks, Rows, shape
 from reptools.statistics.folds import hash_rank
 
 Estimator = Literal["debiased", "biased"]
@@ -35,11 +35,6 @@ class Linear:
     x: Rows
     itself: hsic.Product | None = None  # its product with itself, once a pair has needed it
     wide: bool = False  # whether float64 products were needed
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Stimuli and units."""
-        return (self.x.n, self.x.width) if isinstance(self.x, Blocks) else self.x.shape
 
     @property
     def lacks_digits(self) -> bool:
@@ -77,7 +72,7 @@ def cka_side(
     batch_seed: int = 0,
 ) -> Side:
     """One side, ready for a pair."""
-    n = x.n if isinstance(x, Blocks) else x.shape[0]
+    n = shape(x)[0]
     if n < FEWEST[estimator]:
         raise StimulusError(
             f"{estimator} {kernel} CKA needs at least {FEWEST[estimator]} stimuli, got {n}. "
@@ -92,8 +87,7 @@ def cka_side(
         )
     stimulus = np.arange(n) if context is None else context.stimulus
     parts = _batches(stimulus, batch, batch_seed)
-    xp = array_namespace(x)
-    batches = [xp.take(x, asarray_like(rows, x), axis=0) for rows in parts]
+    batches = [rows_of(x, rows) for rows in parts]
     return _grams(
         gram.linear(batches) if kernel == "linear" else gram.rbf(batches, bandwidth), estimator
     )
@@ -257,7 +251,7 @@ def _score(x: Side, y: Side) -> float:
 
 def _by_stimuli_is_cheaper(sides: Sequence[Linear], n_pairs: int) -> bool:
     """Compare the multiplications of Gram tiles with those of cross-products of units."""
-    n, widths = sides[0].shape[0], [side.shape[1] for side in sides]
+    n, widths = shape(sides[0].x)[0], [shape(side.x)[1] for side in sides]
     by_stimuli = n * sum(widths) + n * len(sides) ** 2
     mean = sum(widths) / len(widths)
     by_units = sum(width**2 for width in widths) + 2 * n_pairs * mean**2

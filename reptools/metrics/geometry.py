@@ -9,9 +9,9 @@ from reptools.errors import DataError, StimulusError
 from reptools.parameters import Range
 from reptools.record import Score
 from reptools.registry import metric
-from reptools.statistics.blocks import Blocks
+from reptools.statistics.blocks import Blocks, shape
 from reptools.statistics.moments import moments
-from reptools.statistics.shapes.spectrum import cross_product, eigenvalues, scaled, shape
+from reptools.statistics.shapes.spectrum import cross_product, eigenvalues, scaled
 
 INFINITY = float("inf")
 TINY = 2.0**-1022  # below it digits are lost

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reptools.arrays import Array, array_namespace, float64
+from reptools.arrays import Array, array_namespace, float64, ratio
 from reptools.errors import warn
-from reptools.metrics.variance import INFINITY, estimable, folds_for, ratio
+from reptools.metrics.variance import INFINITY, estimable, folds_for
 from reptools.record import Context, Score
 from reptools.registry import metric
 from reptools.statistics.features.design import Feature

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, float64
+from reptools.arrays import Array, array_namespace, float64, ratio
 from reptools.errors import DataError
-from reptools.metrics.variance import INFINITY, estimable, folds_for, ratio
+from reptools.metrics.variance import INFINITY, estimable, folds_for
 from reptools.record import Context, Score
 from reptools.registry import metric
 from reptools.statistics.blocks import Rows, as_blocks

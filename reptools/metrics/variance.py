@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from reptools.arrays import Array, array_namespace, asarray_like
+from reptools.arrays import Array, array_namespace, asarray_like, ratio
 from reptools.errors import DataError, FeatureError, ParameterError, some, warn
 from reptools.record import Context, Score
 from reptools.registry import metric
@@ -250,13 +250,6 @@ def unit_variance_explained(x: Rows, features: Sequence[Feature], /, *, context:
     parts = explain(x, features, folds_for(context, features))
     by_unit = ratio(parts.explained, parts.total)
     return estimable("unit_variance_explained", features, parts, by_unit)
-
-
-def ratio(part: Array, whole: Array) -> Array:
-    """``part / whole``, missing where the whole is 0."""
-    xp = array_namespace(part)
-    some_left = whole > 0
-    return xp.where(some_left, part / xp.where(some_left, whole, xp.ones_like(whole)), xp.nan)
 
 
 def folds_for(context: Context, features: Sequence[Feature]) -> Folds:

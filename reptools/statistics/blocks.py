@@ -94,3 +94,8 @@ def together(*sides: Blocks) -> Iterator[tuple[Array, ...]]:
 def first_row(x: Array) -> Array:
     """A copy of the first row."""
     return x[0, :] + 0
+
+
+def shape(x: Rows, /) -> tuple[int, int]:
+    """Stimuli and units."""
+    return (x.n, x.width) if isinstance(x, Blocks) else x.shape

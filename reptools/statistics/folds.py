@@ -24,6 +24,24 @@ CACHED = 2**17  # labels up to which their digests are kept for the next call
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Sets of rows whose sums are taken, and what the folds are sums of.
+
+    Attributes
+    ----------
+    rows : list of array
+        Row numbers of each part, ascending.
+    fit, test : list of list of int
+        Parts of each fold's fit and test rows. Without ``fit`` the folds are complementary:
+        fitted is what is not tested.
+    """
+
+    rows: list[Rows]
+    fit: list[list[int]]
+    test: list[list[int]]
+
+
+@dataclass(frozen=True)
 class Folds:
     """Pairs of row numbers (fit, test), and a sentence that says how they were made."""
 
@@ -43,6 +61,30 @@ class Folds:
         return len(self.pairs) > 1 and all(
             np.array_equal(np.sort(np.concatenate(pair)), tested) for pair in self.pairs
         )
+
+    def parts(self, n: int) -> Parts:
+        """As few parts of ``n`` rows as sums over them need.
+
+        Each row is in one part, unless there are more of these than fit and test rows of folds.
+        """
+        k = len(self.pairs)
+        if self.complementary:
+            return Parts([np.sort(test) for _, test in self.pairs], [], [[i] for i in range(k)])
+        roles = np.zeros((n, 2 * k), dtype=bool)
+        for number, (fit, test) in enumerate(self.pairs):
+            roles[fit, number] = roles[test, k + number] = True
+        used = np.flatnonzero(roles.any(axis=1))
+        packed = np.ascontiguousarray(np.packbits(roles[used], axis=1))
+        _, first, kind = np.unique(
+            packed.view(f"V{packed.shape[1]}"), return_index=True, return_inverse=True
+        )
+        if first.size > 2 * k:  # folds that overlap at random
+            rows = [np.flatnonzero(role) for role in roles.T]
+            return Parts(rows, [[i] for i in range(k)], [[k + i] for i in range(k)])
+        order = np.argsort(kind.reshape(used.size), kind="stable")
+        ends = np.cumsum(np.bincount(kind.reshape(used.size)))
+        chosen = [np.flatnonzero(role).tolist() for role in roles[used[first]].T]
+        return Parts(np.split(used[order], ends[:-1]), chosen[:k], chosen[k:])
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from reptools.arrays import Array, array_namespace, device, float64, to_host
 from reptools.errors import DataError
-
-ROUNDING = 1e-13  # share of their squared norms below which two patterns are equal
+from reptools.statistics.rdms.distances import square
+from reptools.statistics.rdms.pairs import upper
 
 
 def centred(x: Array, /) -> Array:
@@ -83,22 +83,13 @@ def rbf(batches: Sequence[Array], bandwidth: float, /) -> list[Array]:
         The median distance is 0.
     """
     xp = array_namespace(batches[0])
-    squared = [_squared_distances(x) for x in _scaled(batches)]
-    upper = [to_host(square)[np.triu_indices(square.shape[0], k=1)] for square in squared]
-    median = float(np.median(np.sqrt(np.concatenate(upper))))
+    squared = [square(x, "sqeuclidean") for x in _scaled(batches)]
+    pairs = np.concatenate([upper(to_host(each)) for each in squared])
+    median = float(np.median(np.sqrt(pairs)))
     if median == 0:
         raise DataError(
             "half of its pairs of patterns or more are equal, so the median distance, which sets "
             "the bandwidth, is 0. Use kernel='linear', or leave repeated patterns out."
         )
     width = bandwidth * median
-    return [xp.expm1(-square / (2 * width * width)) for square in squared]
-
-
-def _squared_distances(x: Array) -> Array:
-    """Of one batch that is centred; what rounding leaves between equal patterns is 0."""
-    xp = array_namespace(x)
-    norms = xp.sum(x**2, axis=1)
-    sums = norms[:, None] + norms[None, :]
-    square = sums - 2 * (x @ x.T)
-    return xp.where(square > ROUNDING * sums, square, xp.zeros_like(square))
+    return [xp.expm1(-each / (2 * width * width)) for each in squared]

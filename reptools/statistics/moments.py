@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, float64
+from reptools.arrays import Array, array_namespace, float64, rows_of
 from reptools.statistics.blocks import Blocks, Rows, as_blocks, together
-from reptools.statistics.folds import Folds
+from reptools.statistics.folds import Folds, Parts
 
 Pair = tuple[str, str]
 
@@ -60,8 +62,12 @@ class Moments:
     def _merged(self, other: Moments, sign: int) -> Moments:
         """Pairwise update of Chan, Golub and LeVeque (1983), forwards or backwards."""
         n = self.n + sign * other.n
-        if not self.n or not other.n or not n:
-            return self if not other.n else other if sign > 0 and not self.n else self._nothing()
+        if not other.n:
+            return self
+        if not self.n:
+            return other
+        if not n:
+            return self._nothing()
         gap = {side: other.means[side] - mean for side, mean in self.means.items()}
         share = sign * other.n / n
         weight = share * self.n
@@ -112,7 +118,7 @@ def moments(
     >>> m.n, m["x", "y"].item(), m.squares["x"].item()
     (2, 4.0, 2.0)
     """
-    return _take(sides, products, squares, 1, None)[0]
+    return _take(sides, products, squares, None)[0]
 
 
 def fold_moments(
@@ -127,48 +133,36 @@ def fold_moments(
     Where every stimulus is tested once and fitted in all other folds, the fit moments are those
     of all stimuli less those of the test rows.
     """
-    n = as_blocks(next(iter(sides.values()))).n
-    if folds.complementary:
-        part_of = np.full(n, -1)
-        for number, (_, test) in enumerate(folds):
-            part_of[test] = number
-        parts = _take(sides, products, squares, len(folds), part_of)
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return [(total - part, part) for part in parts]
-    # rows that play the same part in every fold are summed once
-    roles = np.zeros((n, 2 * len(folds)), dtype=bool)
-    for number, (fit, test) in enumerate(folds):
-        roles[fit, 2 * number] = roles[test, 2 * number + 1] = True
-    kinds, part_of = np.unique(roles, axis=0, return_inverse=True)
-    parts = _take(sides, products, squares, len(kinds), part_of.reshape(n))
+    parts = folds.parts(as_blocks(next(iter(sides.values()))).n)
+    return pairs_of(parts, _take(sides, products, squares, parts.rows))
+
+
+def pairs_of(parts: Parts, taken: Sequence[Moments]) -> list[tuple[Moments, Moments]]:
+    """Moments of the fit and of the test rows of each fold, from those of the parts."""
+    if not parts.fit:
+        whole = total(taken)
+        return [(whole - part, part) for part in taken]
     return [
-        (_total(parts, kinds[:, 2 * number]), _total(parts, kinds[:, 2 * number + 1]))
-        for number in range(len(folds))
+        (total([taken[i] for i in fit]), total([taken[i] for i in test]))
+        for fit, test in zip(parts.fit, parts.test, strict=True)
     ]
 
 
-def _total(parts: Sequence[Moments], chosen: np.ndarray[Any, Any]) -> Moments:
-    """Sum of the chosen parts."""
-    members = [part for part, wanted in zip(parts, chosen.tolist(), strict=True) if wanted]
-    total = members[0]
-    for part in members[1:]:
-        total = total + part
-    return total
+def total(parts: Sequence[Moments]) -> Moments:
+    """Sum of one part or more."""
+    return reduce(add, parts)
 
 
 def _take(
     sides: Mapping[str, Rows],
     products: Sequence[Pair],
     squares: Sequence[str],
-    n_parts: int,
-    part_of: np.ndarray[Any, Any] | None,
+    parts: Sequence[np.ndarray[Any, Any]] | None,
     wide: bool = False,
 ) -> list[Moments]:
-    """Moments of each part of the rows; ``part_of`` is -1 where a row belongs to none."""
+    """Moments of each part of the rows (numbers, ascending), or of all rows as one."""
     names, blocks = list(sides), [as_blocks(side) for side in sides.values()]
-    sums = [_Sums(names, products, squares) for _ in range(n_parts)]
+    sums = [_Sums(names, products, squares) for _ in range(len(parts) if parts else 1)]
     shifted: list[Shifted] = []
     start = 0
     for arrays in together(*blocks):
@@ -176,25 +170,15 @@ def _take(
             wide = wide or _any_wide(blocks, arrays)
             shifted = [Shifted(array, wide) for array in arrays]
         stop = start + arrays[0].shape[0]
-        if part_of is None:
-            sums[0].add([take(array) for take, array in zip(shifted, arrays, strict=True)])
-        else:
-            here = part_of[start:stop]
-            for part in range(n_parts):
-                rows = np.flatnonzero(here == part)
-                if rows.size:
-                    chosen = [_rows(array, rows) for array in arrays]
-                    sums[part].add([take(a) for take, a in zip(shifted, chosen, strict=True)])
+        for part, wanted in enumerate(parts or [np.arange(start, stop)]):
+            rows = wanted[slice(*np.searchsorted(wanted, (start, stop)))] - start
+            if rows.size:
+                chosen = [x if rows.size == x.shape[0] else rows_of(x, rows) for x in arrays]
+                sums[part].add([take(x) for take, x in zip(shifted, chosen, strict=True)])
         start = stop
     if not wide and not all(part.finite for part in sums):  # a later block is of another scale
-        return _take(sides, products, squares, n_parts, part_of, wide=True)
+        return _take(sides, products, squares, parts, wide=True)
     return [part.finish([take.shift for take in shifted]) for part in sums]
-
-
-def _rows(x: Array, rows: np.ndarray[Any, Any]) -> Array:
-    if rows.size == x.shape[0]:
-        return x
-    return array_namespace(x).take(x, asarray_like(rows, x), axis=0)
 
 
 def _any_wide(blocks: Sequence[Blocks], arrays: Sequence[Array]) -> bool:

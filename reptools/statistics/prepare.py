@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from reptools.arrays import Array, array_namespace, float64
+from reptools.arrays import Array, array_namespace, divisor, float64
 from reptools.errors import DataError, ParameterError
 from reptools.statistics.blocks import Blocks, Rows
 from reptools.statistics.gram import centred
 from reptools.statistics.moments import moments
+from reptools.statistics.shapes.spectrum import leading, leading_axes
 
 Steps = tuple[str, ...]
-EPS = 2.0**-52
 
 
 def zscore(x: Rows, /) -> Rows:
@@ -23,9 +23,9 @@ def zscore(x: Rows, /) -> Rows:
     if isinstance(x, Blocks):
         m = moments({"x": x}, squares=["x"])
         mean, sd = m.means["x"], array_namespace(m.means["x"]).sqrt(m.squares["x"] / m.n)
-        return x.map(lambda block: (float64(block) - mean) / _divisor(sd), sd.dtype)
+        return x.map(lambda block: (float64(block) - mean) / divisor(sd), sd.dtype)
     x = centred(x)
-    return x / _divisor(array_namespace(x).sqrt(array_namespace(x).mean(x**2, axis=0)))
+    return x / divisor(array_namespace(x).sqrt(array_namespace(x).mean(x**2, axis=0)))
 
 
 def unit_norm(x: Rows, /) -> Rows:
@@ -34,47 +34,30 @@ def unit_norm(x: Rows, /) -> Rows:
         return x.map(unit_norm, array_namespace(x.read(slice(0, 1))).float64)
     xp = array_namespace(x)
     wide = float64(x)
-    return wide / _divisor(xp.sqrt(xp.sum(wide**2, axis=-1, keepdims=True)))
+    return wide / divisor(xp.sqrt(xp.sum(wide**2, axis=-1, keepdims=True)))
 
 
 def drop_top(x: Rows, k: int, /) -> Rows:
     """Remove the ``k`` leading principal components (rogue dimensions of residual streams)."""
+    mean: Array = 0.0
     if isinstance(x, Blocks):
         m = moments({"x": x}, products=[("x", "x")])
-        top, mean = _leading(m["x", "x"], k, x.n), m.means["x"]
-
-        def without(block: Array) -> Array:
-            wide = float64(block) - mean
-            return wide - (wide @ top) @ top.T
-
-        return x.map(without, top.dtype)
-    x = centred(x)
-    n, width = x.shape
-    if n > width:
-        top = _leading(x.T @ x, k, n)
-        return x - (x @ top) @ top.T
-    top = _leading(x @ x.T, k, width)
-    return x - top @ (top.T @ x)
-
-
-def _leading(products: Array, k: int, other: int) -> Array:
-    """Eigenvectors of the ``k`` largest eigenvalues of the smaller cross-product."""
-    xp = array_namespace(products)
-    values, vectors = xp.linalg.eigh(products)
-    least = max(other, products.shape[0]) * EPS * values[-1]
-    varying = int(xp.sum(xp.astype(values > least, xp.int64)))
-    if k >= varying:  # what would be left is rounding
+        mean, axes = m.means["x"], leading(m["x", "x"], x.n, x.width, k + 1)[1]
+    else:
+        x = centred(x)
+        axes = leading_axes(x, k + 1)[1]
+    if axes.shape[1] <= k:  # what would be left is rounding
         raise DataError(
-            f"prepare='drop_top:{k}' would leave nothing of the {varying} components that vary. "
-            "Drop fewer, or leave it out."
+            f"prepare='drop_top:{k}' would leave nothing of the {axes.shape[1]} components that "
+            "vary. Drop fewer, or leave it out."
         )
-    return vectors[:, -k:]
+    top = axes[:, :k]
 
+    def without(rows: Array) -> Array:
+        wide = float64(rows) - mean
+        return wide - (wide @ top) @ top.T
 
-def _divisor(spread: Array) -> Array:
-    """``spread`` with 1 for 0, by which 0 is divided."""
-    xp = array_namespace(spread)
-    return xp.where(spread > 0, spread, xp.ones_like(spread))
+    return x.map(without, top.dtype) if isinstance(x, Blocks) else without(x)
 
 
 _PLAIN: dict[str, Callable[[Rows], Rows]] = {"zscore": zscore, "unit_norm": unit_norm}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, float64
+from reptools.arrays import Array, array_namespace, asarray_like, divisor, float64
 from reptools.statistics.blocks import Blocks
 
 TINY, EPS = 2.0**-1022, 2.0**-52  # smallest float64 with all its digits, and their rounding
@@ -65,5 +65,4 @@ def largest_by_unit(blocks: Blocks) -> Array:
 
 def relative(response: Array, largest: Array) -> Array:
     """Responses over the largest one, where there is any: the ratio does not know the scale."""
-    xp = array_namespace(response)
-    return response / xp.where(largest > 0, largest, xp.ones_like(largest))
+    return response / divisor(largest)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like
+from reptools.arrays import Array, array_namespace, asarray_like, rows_of
 from reptools.statistics.blocks import Rows as Activations
 from reptools.statistics.blocks import as_blocks
 from reptools.statistics.features.design import Feature
@@ -294,7 +294,7 @@ def explained_by_stimulus(
         for w, inner, fold, tested in plans:
             for piece in pieces(np.flatnonzero(tested[rows]), block.shape[1]):
                 xp = array_namespace(block)
-                wide = xp.take(block, asarray_like(piece, block), axis=0)
+                wide = rows_of(block, piece)
                 wide = xp.astype(wide, xp.float64) - projected.shift - fold.mean_x
                 d = asarray_like(design.columns[rows][piece] - fold.mean_d, wide)
                 gain = d * (2 * (wide @ w.T) - d @ inner)

@@ -8,17 +8,17 @@ once and shifted, multiplied and squared while it is in cache.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, device, float64
+from reptools.arrays import Array, array_namespace, asarray_like, device, float64, rows_of
 from reptools.errors import DataError
 from reptools.statistics.blocks import Blocks, as_blocks
 from reptools.statistics.blocks import Rows as Activations
 from reptools.statistics.folds import Folds, Rows
-from reptools.statistics.moments import HEAD, Moments, Shifted
+from reptools.statistics.moments import HEAD, Moments, Shifted, pairs_of
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Values = np.ndarray[Any, Any]
@@ -58,18 +58,18 @@ def design_moments(x: Activations, columns: Matrix, folds: Folds) -> tuple[Pairs
     DataError
         Squares of the activations are beyond float64, or all of them are 0 in it.
     """
-    plan = _plan(folds, len(columns))
+    parts = folds.parts(len(columns))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        taken = _take(x, columns, plan.parts)
+        taken = _take(x, columns, parts.rows)
         if taken.single and not taken.in_range():
-            taken = _take(x, columns, plan.parts, widened=True)
+            taken = _take(x, columns, parts.rows, widened=True)
     if not taken.finite():
         raise DataError("x has values whose squares are beyond float64. Scale it down.")
     if taken.vanishes():
         raise DataError("x varies so little that its squares are 0 in float64. Scale it up.")
-    own = [_own(taken.design[rows]) for rows in plan.parts]
+    own = [_own(taken.design[rows]) for rows in parts.rows]
     units = [taken.moments(part, moments) for part, moments in enumerate(own)]
-    return plan.pairs(own), plan.pairs(units), float64(taken.shift)
+    return pairs_of(parts, own), pairs_of(parts, units), float64(taken.shift)
 
 
 def _own(design: Values) -> Moments:
@@ -77,64 +77,6 @@ def _own(design: Values) -> Moments:
     mean = design.mean(axis=0, dtype=np.float64)
     centred = design - mean
     return Moments(len(design), {"d": mean}, {("d", "d"): centred.T @ centred}, {})
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Sets of rows whose moments are taken, and what the folds are sums of.
-
-    Attributes
-    ----------
-    parts : list of array
-        Rows of each part, in order.
-    fit, test : list of list of int
-        Parts of each fold's fit and test rows. Without ``fit`` the folds are complementary:
-        fitted is what is not tested.
-    """
-
-    parts: list[Rows]
-    fit: list[list[int]]
-    test: list[list[int]]
-
-    def pairs(self, moments: list[Moments]) -> Pairs:
-        """Moments of the fit and of the test rows of each fold, from those of the parts."""
-        if not self.fit:
-            total = _sum(moments)
-            return [(total - part, part) for part in moments]
-        return [
-            (_sum([moments[i] for i in fit]), _sum([moments[i] for i in test]))
-            for fit, test in zip(self.fit, self.test, strict=True)
-        ]
-
-
-def _plan(folds: Folds, n: int) -> _Plan:
-    """As few sums as the folds allow: each row in one part, unless there are more of these."""
-    k = len(folds)
-    if folds.complementary:
-        return _Plan([np.sort(test) for _, test in folds], [], [[i] for i in range(k)])
-    roles = np.zeros((n, 2 * k), dtype=bool)
-    for number, (fit, test) in enumerate(folds):
-        roles[fit, number] = roles[test, k + number] = True
-    used = np.flatnonzero(roles.any(axis=1))
-    packed = np.ascontiguousarray(np.packbits(roles[used], axis=1))
-    _, first, kind = np.unique(
-        packed.view(f"V{packed.shape[1]}"), return_index=True, return_inverse=True
-    )
-    if first.size > 2 * k:  # folds that overlap at random
-        parts = [np.flatnonzero(role) for role in roles.T]
-        return _Plan(parts, [[i] for i in range(k)], [[k + i] for i in range(k)])
-    order = np.argsort(kind.reshape(used.size), kind="stable")
-    ends = np.cumsum(np.bincount(kind.reshape(used.size)))
-    parts = np.split(used[order], ends[:-1])
-    chosen = [np.flatnonzero(role).tolist() for role in roles[used[first]].T]
-    return _Plan(parts, chosen[:k], chosen[k:])
-
-
-def _sum(parts: list[Moments]) -> Moments:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
 
 
 def _take(x: Activations, columns: Matrix, parts: list[Rows], *, widened: bool = False) -> _Taken:
@@ -152,16 +94,12 @@ def _take(x: Activations, columns: Matrix, parts: list[Rows], *, widened: bool =
             continue
         if taken is None:  # rows of no fold have no say in the shift either
             head = np.unique(np.concatenate([part[:HEAD] for part in here]))[:HEAD]
-            taken = _Taken(Shifted(_rows(block, head), widened).shift, columns, len(parts))
+            taken = _Taken(Shifted(rows_of(block, head), widened).shift, columns, len(parts))
         for number, part in enumerate(here):
             for piece in pieces(part, blocks.width, single=taken.single):
                 taken.add(number, block, piece, rows.start)
     assert taken is not None
     return taken
-
-
-def _rows(block: Array, rows: Rows) -> Array:
-    return array_namespace(block).take(block, asarray_like(rows, block), axis=0)
 
 
 class _Taken:
@@ -186,7 +124,7 @@ class _Taken:
     def add(self, part: int, block: Array, rows: Rows, start: int) -> None:
         """Add some rows of a block that begins at the stimulus ``start``."""
         wide = self._shifted(block, rows)
-        self.products[part] += _rows(self.columns, start + rows).T @ wide
+        self.products[part] += rows_of(self.columns, start + rows).T @ wide
         if isinstance(wide, np.ndarray):
             self.squares[part] += np.einsum("ij,ij->j", wide, wide)
         else:
@@ -196,7 +134,7 @@ class _Taken:
     def _shifted(self, block: Array, rows: Rows) -> Array:
         """The rows less the shift; in numpy in one buffer, since fresh memory costs more."""
         if not isinstance(block, np.ndarray):
-            return _rows(block, rows) - self.shift
+            return rows_of(block, rows) - self.shift
         if len(self.buffer) < rows.size:
             self.buffer = np.empty((rows.size, block.shape[1]), self.shift.dtype)
         wide = self.buffer[: rows.size]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from array_api_compat import is_numpy_array
 
-from reptools.arrays import Array, array_namespace, device, float64, to_host
+from reptools.arrays import Array, array_namespace, device, divisor, float64, to_host
 from reptools.errors import DataError, StimulusError, some
 
 Distance = Literal["correlation", "euclidean", "sqeuclidean", "cosine"]
@@ -164,8 +164,7 @@ def _unit(rows: Array, method: Distance) -> tuple[Array, Array]:
         squares = xp.vecdot(unit, unit)[:, None]
     low, high = MODERATE["float64"]
     if not low < float(xp.min(squares)) <= float(xp.max(squares)) < high:
-        largest = xp.max(xp.abs(unit), axis=1, keepdims=True)
-        largest = xp.where(largest > 0, largest, xp.ones_like(largest))
+        largest = divisor(xp.max(xp.abs(unit), axis=1, keepdims=True))
         unit /= largest
         reference = reference / largest
         squares = xp.vecdot(unit, unit)[:, None]

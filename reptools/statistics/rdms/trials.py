@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, device, float64, to_host
+from reptools.arrays import Array, array_namespace, asarray_like, device, float64, rows_of, to_host
 
 ROUNDED = 64 * 2.0**-52
 Codes = np.ndarray[Any, np.dtype[np.intp]]
@@ -77,11 +77,6 @@ class Residuals:
     def divided(self, scale: float) -> Residuals:
         """The same in other units."""
         return Residuals(self.values / scale, self.degrees, self.rounding / scale)
-
-
-def rows_of(x: Array, rows: Codes) -> Array:
-    """The given rows of ``x``."""
-    return array_namespace(x).take(x, asarray_like(rows, x), axis=0)
 
 
 def columns_of(x: Array, columns: Codes) -> Array:

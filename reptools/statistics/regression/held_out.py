@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from reptools.arrays import Array, array_namespace
+from reptools.arrays import Array, array_namespace, ratio
 from reptools.statistics.gram import centred
 
 # mean square of a target, of magnitude 1 elsewhere, that is the rounding of one number
@@ -45,7 +45,7 @@ class Sums:
     @property
     def r2(self) -> Array:
         """One minus residual over total; NaN for a target whose total is 0."""
-        return 1 - _ratio(self.residual, self.total)
+        return 1 - ratio(self.residual, self.total)
 
     @property
     def r(self) -> Array:
@@ -54,13 +54,7 @@ class Sums:
         Pooled over folds it would be negative for noise: what one fold's truth adds to the
         predictions of the others is in the denominator.
         """
-        return _ratio(self.correlation, self.defined)
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    xp = array_namespace(part)
-    some_left = whole > 0
-    return xp.where(some_left, part / xp.where(some_left, whole, xp.ones_like(whole)), xp.nan)
+        return ratio(self.correlation, self.defined)
 
 
 def _sums(residual: Array, total: Array, product: Array, predicted: Array, observed: Array) -> Sums:

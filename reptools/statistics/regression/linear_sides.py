@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, float64, to_host
+from reptools.arrays import Array, array_namespace, asarray_like, float64, rows_of, to_host
 from reptools.errors import DataError, ParameterError
 from reptools.statistics.blocks import Blocks, Rows, as_blocks
 from reptools.statistics.gram import centred
@@ -138,7 +138,7 @@ class LinearSide:
             squares = to_host(array_namespace(products).linalg.diagonal(products))
         else:  # from the rows, where a unit that does not vary is exactly 0
             xp = array_namespace(self.x)
-            rows = xp.take(self.x, asarray_like(plan.rows(every), self.x), axis=0)
+            rows = rows_of(self.x, plan.rows(every))
             squares = to_host(xp.sum(centred(rows) ** 2, axis=0))
         live = squares > 0
         if not live.any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reptools.arrays import Array, array_namespace, float64
+from reptools.arrays import Array, array_namespace, divisor, float64
 
 
 def reliabilities(x: Array) -> tuple[Array, Array]:
@@ -19,9 +19,9 @@ def reliabilities(x: Array) -> tuple[Array, Array]:
     z = z - xp.mean(z, axis=1, keepdims=True)
     largest = xp.max(xp.abs(z), axis=1, keepdims=True)
     varies = xp.all(largest > 0, axis=0)[0, :]
-    z = z / xp.where(largest > 0, largest, xp.ones_like(largest))  # squares could overflow
+    z = z / divisor(largest)  # squares could overflow
     norm = xp.sqrt(xp.sum(z * z, axis=1, keepdims=True))
-    z = z / xp.where(norm > 0, norm, xp.ones_like(norm))
+    z = z / divisor(norm)
     square = xp.sum(xp.sum(z, axis=0) ** 2, axis=0)
     correlation = (square - n) / (n * (n - 1))
     ok = varies & (correlation > 0)

@@ -13,10 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like
+from reptools.arrays import Array, array_namespace, asarray_like, rows_of
 from reptools.statistics import blocks
 from reptools.statistics.folds import Rows
-from reptools.statistics.moments import Moments, fold_moments
+from reptools.statistics.moments import Moments, fold_moments, total
 from reptools.statistics.regression.held_out import HeldMoments, HeldRows
 from reptools.statistics.regression.nested import Cells, Nested
 from reptools.statistics.regression.shifted_systems import Reduction, Reductions
@@ -89,14 +89,13 @@ class DualRidge:
         reduced = self.kept.known.get(key) or self.kept.of(
             key, self._part(rows, rows), self.alphas, self.n_targets
         )
-        y = array_namespace(self.y).take(self.y, asarray_like(rows, self.y), axis=0)
+        y = rows_of(self.y, rows)
         return RidgePath(reduced, reduced.basis.T @ (y - mean_row(y)), self.alphas)
 
     def held(self, fit: Cells, test: Cells) -> HeldRows:
         """Kernel of held-out with fit rows, both about the mean of the fit rows."""
-        xp = array_namespace(self.kernel)
         fitted, tested = self.plan.rows(fit), self.plan.rows(test)
-        y, y_fitted = (xp.take(self.y, asarray_like(r, self.y), axis=0) for r in (tested, fitted))
+        y, y_fitted = (rows_of(self.y, rows) for rows in (tested, fitted))
         return HeldRows.of(self._part(tested, fitted), y - mean_row(y_fitted))
 
     def _part(self, chosen: Rows, among: Rows) -> Array:
@@ -130,7 +129,7 @@ class CellMoments:
 
     @cached_property
     def _whole(self) -> Moments:
-        return _sum(self.parts)
+        return total(self.parts)
 
     def of(self, cells: Cells) -> Moments:
         """Sum over the cells; by subtraction only where that spares many additions.
@@ -139,8 +138,8 @@ class CellMoments:
         """
         left = [part for cell, part in enumerate(self.parts) if cell not in cells]
         if len(left) and len(cells) > 10 and len(left) < len(cells) / 2:
-            return self._whole - _sum(left)
-        return _sum([self.parts[cell] for cell in cells])
+            return self._whole - total(left)
+        return total([self.parts[cell] for cell in cells])
 
     def mean(self, cells: Cells, side: str) -> Array:
         """Mean of one side over the cells."""
@@ -148,13 +147,6 @@ class CellMoments:
         n = sum(self.parts[cell].n for cell in cells)
         gaps = [self.parts[cell].n / n * (self.parts[cell].means[side] - first) for cell in cells]
         return first + sum(gaps)
-
-
-def _sum(parts: Sequence[Moments]) -> Moments:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
 
 
 def cell_moments(

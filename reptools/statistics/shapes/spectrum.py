@@ -15,7 +15,7 @@ import numpy as np
 
 from reptools.arrays import Array, array_namespace, float64
 from reptools.errors import DataError
-from reptools.statistics.blocks import Blocks, Rows, first_row
+from reptools.statistics.blocks import Blocks, Rows, first_row, shape
 from reptools.statistics.gram import centred
 from reptools.statistics.moments import moments
 
@@ -127,21 +127,24 @@ def leading_axes(x: Array, most: int, /) -> tuple[Array, Array]:
 
     Only components that vary by more than rounding come back.
     """
-    xp = array_namespace(x)
     n, width = x.shape
-    values, vectors = xp.linalg.eigh(cross_product(x))
+    values, vectors = leading(cross_product(x), n, width, most)
+    return values, (x.T @ vectors / array_namespace(x).sqrt(values) if n <= width else vectors)
+
+
+def leading(product: Array, n: int, width: int, most: int, /) -> tuple[Array, Array]:
+    """Largest eigenvalues of a cross-product of (n, width), and their eigenvectors.
+
+    At most ``most``, and only those that are more than rounding.
+    """
+    xp = array_namespace(product)
+    values, vectors = xp.linalg.eigh(product)
     values, vectors = xp.flip(values), xp.flip(vectors, axis=1)
     varying = int(xp.count_nonzero(values > rounding(values[0], n, width)))
     kept = min(most, varying)
-    values, vectors = values[:kept], vectors[:, :kept]
-    return values, (x.T @ vectors / xp.sqrt(values) if n <= width else vectors)
+    return values[:kept], vectors[:, :kept]
 
 
 def rounding(largest: Array | float, n: int, width: int) -> Array | float:
     """What an eigenvalue must exceed to be more than rounding beside the largest."""
     return max(n, width) * EPS * largest
-
-
-def shape(x: Rows, /) -> tuple[int, int]:
-    """Stimuli and units."""
-    return (x.n, x.width) if isinstance(x, Blocks) else x.shape
