@@ -13,7 +13,17 @@ import xarray as xr
 
 from reptools import schema, store
 from reptools.errors import FeatureError, ParameterError, StoreError, some
-from reptools.store.selecting import ALL, LAST, Picked, Place, check_found, matching, pick, place_of
+from reptools.store.selecting import (
+    ALL,
+    LAST,
+    Picked,
+    Place,
+    check_found,
+    matching,
+    meant,
+    pick,
+    place_of,
+)
 
 SEPARATOR = "::"
 
@@ -126,9 +136,7 @@ def layers_at(address: str, asked: Asked) -> Iterator[Selection]:
         elif asked.layers is None:
             chosen = list(layers)
         else:
-            found = {pattern: matching(pattern, list(layers)) for pattern in asked.layers}
-            unmatched = [pattern for pattern, names in found.items() if not names]
-            chosen = list(dict.fromkeys(layer for names in found.values() for layer in names))
+            chosen, unmatched = meant(asked.layers, list(layers))
             if not chosen:
                 _known(unmatched[0], list(layers), "layer", path)
         activations = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -171,22 +171,13 @@ def _choose(
 
 def _inner_folds(sampling: Sampling, fit: Rows, target: Values) -> tuple[tuple[Rows, Rows], ...]:
     """Folds of the fit rows of one outer fold, made as the outer ones are."""
-    groups = None if sampling.groups is None else sampling.groups[fit]
-    available = len(fit) if groups is None else len(np.unique(groups))
-    if available < 2:
-        what = "stimulus" if groups is None else f"of the {sampling.groups_name}"
+    part = sampling.within(fit, INNER)
+    if part.cv < 2:
+        what = "stimulus" if part.groups is None else f"of the {sampling.groups_name}"
         raise StimulusError(
             f"the fit rows of a fold have 1 {what}, so no C can be chosen within them. "
             "Pass regularization='fixed', or use folds with more."
         )
-    part = replace(
-        sampling,
-        cv=min(INNER, available),
-        labels=sampling.labels[fit],
-        split=None,
-        groups=groups,
-        time=None if sampling.time is None else sampling.time[fit],
-    )
     strata = target[fit] if target.ndim == 1 else None
     return tuple((fit[inner], fit[test]) for inner, test in part.folds(strata))
 

@@ -15,7 +15,7 @@ from reptools.calling import evaluate
 from reptools.comparing import compare
 from reptools.labels import REPETITION
 from reptools.plots import similarity_map
-from reptools.record import INPUTS, ON_RDMS, Metric
+from reptools.record import ON_RDMS, Metric
 from reptools.report.log import Log
 from reptools.report.systems import System, at_last_step, by_feature
 from reptools.report.tables import joined
@@ -29,7 +29,7 @@ def left_out(record: Metric, systems: Sequence[System]) -> str | None:
     repeated = any(REPETITION in x.dims for system in systems for x in system.layers.values())
     if record.repeats == "required" and not repeated:
         return "of repeated stimuli, and these files hold each once"
-    if "features" in INPUTS[record.kind] and all(s.features is None for s in systems):
+    if record.takes_features and all(s.features is None for s in systems):
         return "of features, and these files have none"
     if record.kind in ON_RDMS:
         return "of dissimilarity matrices, and these files hold activations"

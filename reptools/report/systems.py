@@ -14,7 +14,15 @@ import xarray as xr
 from reptools import schema, store
 from reptools.errors import ParameterError, StoreError, some
 from reptools.provenance import from_json
-from reptools.store.selecting import Picked, begun_only, check_found, matching, pick, place_of
+from reptools.store.selecting import (
+    Picked,
+    begun_only,
+    check_found,
+    matching,
+    meant,
+    pick,
+    place_of,
+)
 
 
 @dataclass(frozen=True)
@@ -175,18 +183,13 @@ def _chosen(
     """The layers that are meant, in the order asked for, and what the file lacks of it."""
     if layers is None:
         return dict(held), []
-    found = {pattern: matching(pattern, list(held)) for pattern in layers}
-    names = list(dict.fromkeys(name for matched in found.values() for name in matched))
+    names, unmatched = meant(layers, list(held))
     if not names:
         raise ParameterError(
             f"layers: {path} has none of {some(layers, 8)}, but {some(held, 8)}. "
             "Name at least one layer of each file."
         )
-    lacking = [
-        f"{path} has no layer that matches {pattern}"
-        for pattern, matched in found.items()
-        if not matched
-    ]
+    lacking = [f"{path} has no layer that matches {pattern}" for pattern in unmatched]
     return {name: held[name] for name in names}, lacking
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -113,6 +113,22 @@ class Sampling:
     groups: Labels | None = None
     time: Labels | None = None
     groups_name: str = field(default="groups")
+
+    def within(self, rows: Rows, k: int) -> Sampling:
+        """Folds of some rows only, at most ``k``, by the same seed, labels, groups and time.
+
+        Its ``cv`` is below 2 where the rows hold one stimulus or group, which cannot be divided.
+        """
+        groups = None if self.groups is None else self.groups[rows]
+        available = len(rows) if groups is None else len(np.unique(groups))
+        return replace(
+            self,
+            cv=min(k, available),
+            labels=self.labels[rows],
+            split=None,
+            groups=groups,
+            time=None if self.time is None else self.time[rows],
+        )
 
     @cached_property
     def rank(self) -> Rows:

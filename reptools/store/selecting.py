@@ -31,6 +31,19 @@ def matching(pattern: str, names: Sequence[str]) -> list[str]:
     return [pattern] if pattern in names else [n for n in names if fnmatchcase(n, pattern)]
 
 
+def meant(patterns: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names that any of several patterns means, each once, and the patterns that mean none.
+
+    Examples
+    --------
+    >>> meant(["fc2", "fc*", "pool"], ["fc1", "conv", "fc2"])
+    (['fc2', 'fc1'], ['pool'])
+    """
+    found = {pattern: matching(pattern, names) for pattern in patterns}
+    chosen = list(dict.fromkeys(name for matched in found.values() for name in matched))
+    return chosen, [pattern for pattern, matched in found.items() if not matched]
+
+
 def begun_only(tree: xr.DataTree, data: xr.DataArray) -> bool:
     """Whether the last step was only begun: its writer was killed, or is still writing.
 

@@ -122,18 +122,13 @@ def _alone(sampling: Sampling, fit: Rows, test: Rows, choose: bool) -> Nested:
     in_sample = np.array_equal(fit, test)
     parts: tuple[Rows, ...] = (fit,)
     if choose:
-        groups = None if sampling.groups is None else sampling.groups[fit]
-        available = fit.size if groups is None else np.unique(groups).size
-        if available < 2:
-            what = "stimulus" if groups is None else f"of the {sampling.groups_name}"
+        inner = sampling.within(fit, INNER)
+        if inner.cv < 2:
+            what = "stimulus" if inner.groups is None else f"of the {sampling.groups_name}"
             raise StimulusError(
                 f"a set of fit stimuli has 1 {what}, so nothing can be chosen within it. "
                 "Fix the option (n_alphas=1 or n_components=), or use folds with more."
             )
-        time = None if sampling.time is None else sampling.time[fit]
-        inner = Sampling(
-            min(INNER, available), sampling.seed, sampling.labels[fit], groups=groups, time=time
-        )
         parts = tuple(fit[chosen] for _, chosen in inner.folds())
     every = tuple(range(len(parts)))
     pairs = tuple((tuple(c for c in every if c != left), (left,)) for left in every)
