@@ -47,7 +47,7 @@ def evaluate(record: Metric, args: Sequence[Any], options: Mapping[str, Any]) ->
         bound = bind(record.parameters, options)
         if record.kind == "rdms":
             a, b = (read_side(record, v, n) for v, n in zip(args, expected, strict=True))
-            return _one_cell(grid(record, {"a": a}, {"b": b}, bound))
+            return grid(record, {"a": a}, {"b": b}, bound, one_cell=True)
         if record.kind == "models":
             return _against_models(record, args[0], args[1], bound)
         if record.kind in ("pair", "transfer"):
@@ -79,18 +79,8 @@ def _pair_call(record: Metric, args: Sequence[Any], bound: Mapping[str, Any]) ->
             f"x has {x.n_units} units and y has {y.n_units}. What is fitted on x is tested on y: "
             "pass two recordings of the same units."
         )
-    cell = _one_cell(
-        grid(record, {"x": x}, {"y": y}, bound, features), counted=("n_units", "n_dead_units")
-    )
+    cell = grid(record, {"x": x}, {"y": y}, bound, features, one_cell=True)
     return cell if features is None or several(args[2]) else cell.isel(feature=0)
-
-
-def _one_cell(result: xr.DataArray, counted: Sequence[str] = ()) -> xr.DataArray:
-    """A grid of one pair without its axes; what was counted per layer becomes an attribute."""
-    counts = {f"{what}_{dim}": int(result[f"{what}_{dim}"][0]) for what in counted for dim in "xy"}
-    cell = result.isel(x=0, y=0).drop_vars(["x", "y", *counts])
-    cell.attrs |= counts
-    return cell
 
 
 # --- one side, with or without features ---------------------------------------------------------
@@ -201,10 +191,13 @@ def grid(
     ys: Mapping[str, Any],
     bound: Mapping[str, Any],
     features: list[Feature] | None = None,
+    *,
+    one_cell: bool = False,
 ) -> xr.DataArray:
     """Score every x against every y; each side is prepared once per outer position.
 
-    A dimension that both sides share is paired, all others are crossed.
+    A dimension that both sides share is paired, all others are crossed. The result of one x and
+    one y as ``one_cell`` has no dimensions ``x`` and ``y``.
     """
     _refuse_uneven(record, ys)
     first = next(iter(xs.values()))
@@ -218,7 +211,8 @@ def grid(
     slabs = Slabs(record, bound, [*xs.values(), *ys.values()])
 
     present = Present(record, features)
-    stack = _stack(record, joined({"x": len(xs), "y": len(ys)}, x_outer | y_outer), features)
+    axes = {} if one_cell else {"x": len(xs), "y": len(ys)}
+    stack = _stack(record, joined(axes, x_outer | y_outer), features)
     if UNIT in stack.own:
         stack.own[UNIT] = next(iter(ys.values())).n_units
     names_x, names_y = list(xs.values()), list(ys.values())
@@ -249,15 +243,20 @@ def grid(
     present.warn()
     slabs.warn()
     sides = [*xs.values(), *([] if same else ys.values())]
-    coords = {"x": list(xs), "y": list(ys), **outer_coords(sides)}
+    coords = outer_coords(sides)
     if len(ys) == 1 or UNIT not in record.dims:
         coords |= _own_coords(record, stack, next(iter(ys.values())), features)
     attrs: dict[str, Any] = {}
-    if record.kind not in ON_RDMS:
-        for dim, group in (("x", xs), ("y", ys)):
-            coords[f"n_units_{dim}"] = (dim, [side.n_units for side in group.values()])
-            dead = [slabs.most_dead(side.name) for side in group.values()]
-            coords[f"n_dead_units_{dim}"] = (dim, dead)
+    for dim, group in (("x", xs), ("y", ys)):
+        counts: dict[str, list[int]] = {}
+        if record.kind not in ON_RDMS:
+            counts[f"n_units_{dim}"] = [side.n_units for side in group.values()]
+            counts[f"n_dead_units_{dim}"] = [slabs.most_dead(s.name) for s in group.values()]
+        if one_cell:
+            attrs |= {name: count for name, (count,) in counts.items()}
+        else:
+            coords[dim] = list(group)
+            coords |= {name: (dim, count) for name, count in counts.items()}
     return finish(record, stack, coords, bound, context, sides, attrs)
 
 

@@ -68,7 +68,9 @@ class Side:
         """The bare array ([repetition,] stimulus, unit) at one outer position, rows lined up."""
         if not isinstance(self.data, xr.DataArray):
             return self.data if self.rows is None else self.data[self.rows]
-        chosen = self.data.isel(dict(index)).transpose(*self.leading, STIMULUS, UNIT).values
+        data = self.data.isel(dict(index)) if index else self.data
+        dims = (*self.leading, STIMULUS, UNIT)
+        chosen = data.values if data.dims == dims else data.transpose(*dims).values
         return chosen if self.rows is None else chosen[..., self.rows, :]
 
     def read(self, index: Index, rows: slice) -> np.ndarray[Any, Any]:

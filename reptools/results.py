@@ -172,9 +172,9 @@ def finish(
 ) -> xr.DataArray:
     """The labelled result, with everything that is needed to compute it again."""
     dims, values = stack.collected()
-    labels = {**_counted(stack), **coords, **stack.coords}
+    extras = {name: stack.collected(name) for name in stack.extras}
+    labels = {**_counted(stack), **coords, **stack.coords, **extras}
     result = xr.DataArray(values, dims=dims, coords=labels, name=record.name)
-    result = result.assign_coords({name: stack.collected(name) for name in stack.extras})
     result.attrs = {
         "metric": record.name,
         "estimator": bound.get("estimator", record.estimator),

@@ -323,7 +323,11 @@ def test_repeated_dimensions_are_refused(gap: Any) -> None:
         gap(twice, np.eye(6))
 
 
-@pytest.mark.parametrize(("dim", "call"), [("x", rt.cka), ("feature", rt.variance_explained)])
+def grid_of(x: xr.DataArray, y: Any) -> xr.DataArray:
+    return rt.compare([x], [y])
+
+
+@pytest.mark.parametrize(("dim", "call"), [("x", grid_of), ("feature", rt.variance_explained)])
 def test_an_outer_dimension_with_a_name_of_the_result_is_refused(
     rng: np.random.Generator, dim: str, call: Any
 ) -> None:
@@ -331,6 +335,15 @@ def test_an_outer_dimension_with_a_name_of_the_result_is_refused(
     other = rng.normal(size=(24, 4)) if dim == "x" else np.arange(24) % 2
     with pytest.raises(DimensionError, match=f"is called '{dim}'.*Rename it"):
         call(x, other)
+
+
+def test_an_outer_dimension_called_like_the_axis_of_a_grid_stays(
+    gap: Any, rng: np.random.Generator
+) -> None:
+    steps = labelled(rng.normal(size=(3, 24, 4)))
+    place = steps.rename(step="x")
+    np.testing.assert_array_equal(gap(place, place).values, gap(steps, steps).values)
+    assert gap(place, place).dims == ("x",)
 
 
 def test_coordinates_of_the_user_are_kept(gap: Any, rng: np.random.Generator) -> None:

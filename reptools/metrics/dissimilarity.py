@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, float64
+from reptools.arrays import Array, array_namespace
 from reptools.errors import ParameterError
 from reptools.labels import no_gaps
 from reptools.record import Context, Score
@@ -169,7 +169,7 @@ def rdm(
             trials, _ = _trials(x, condition, None, context)
             names = trials.conditions
             patterns = averaged(trials.values, trials.condition, names.size)
-        values = square(float64(patterns), method, names)
+        values = square(patterns, method, names, wide=True)
     coords = {}
     if condition is not None:
         coords = {"stimulus": names, "stimulus_": names}

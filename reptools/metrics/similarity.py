@@ -28,8 +28,8 @@ def rdm_side(
     context: Context | None = None,
 ) -> PreparedRdm:
     """The RDM of one side, made ready for its comparator."""
-    x = _moderate(x if compare in LINEAR else float64(x))
-    distances = condensed(x, rdm, None if context is None else context.stimulus)
+    stimulus = None if context is None else context.stimulus
+    distances = condensed(_moderate(x), rdm, stimulus, wide=compare not in LINEAR)
     return prepared_rdm(to_host(distances), method=compare)
 
 

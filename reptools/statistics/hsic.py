@@ -24,9 +24,17 @@ import numpy as np
 
 from reptools.arrays import Array, array_namespace, device, float64, to_host
 from reptools.statistics.blocks import Blocks, Rows, as_blocks, together
-from reptools.statistics.moments import Shifted, column_sums, needs_float64, rescaling
+from reptools.statistics.moments import (
+    Shifted,
+    column_sums,
+    needs_float64,
+    rescaling,
+    share_buffer,
+)
 
 TILE = 512  # stimuli of a tile: two of 1,000 units and their Gram stay in cache
+IN_CACHE = 2**17  # values of a few rows that are used again at once
+AT_ONCE = 64  # rows of cross-products that are centred together
 PIECE = 2**14  # products that float32 may sum before they are widened
 
 
@@ -83,6 +91,7 @@ def _summed(
                 Shifted(block, wide, factor=rescaling(block, scale))
                 for block, scale in zip(blocks, scales, strict=True)
             ]
+            share_buffer(shifted, blocks)
             sums = _Sums(shifted, with_self)
         with np.errstate(over="ignore", invalid="ignore"):  # looked at by in_range
             sums.add(blocks)
@@ -124,10 +133,12 @@ class _Sums:
                     self._add(("norms", i, j), float(norms[i] @ norms[j]))
 
     def _add(self, key: Any, value: Any) -> None:
-        if key in self.sums:
-            self.sums[key] += value
-        else:
-            self.sums[key] = value if isinstance(value, float) else _widened(value)
+        if key not in self.sums:
+            self.sums[key] = value  # widened when there is more to add
+            return
+        if not isinstance(value, float):
+            self.sums[key] = float64(self.sums[key])
+        self.sums[key] += value
 
     @property
     def in_range(self) -> bool:
@@ -145,11 +156,11 @@ class _Sums:
 
     def _product(self, i: int, j: int) -> Product:
         n, s = self.n, self.sums
-        of_i, of_j = s["sums", i], s["sums", j]
+        of_i, of_j = float64(s["sums", i]), float64(s["sums", j])
         u, v = of_i[0, :] / n, of_j[0, :] / n  # the means, counted from the shifts
         uu, vv = float(u @ u), float(v @ v)
         sum_x, sum_y = s["norm", i] - n * uu, s["norm", j] - n * vv
-        cross = s["product", i, j]
+        squares, bilinear = _about_means(s["product", i, j], u, v, n)
         # d = e - 2 z.u + |u|^2 with e the norms and z the patterns about the shift
         norms = (
             s["norms", i, j]
@@ -157,14 +168,13 @@ class _Sums:
             - 2 * float(of_i[1 + j, :] @ u)
             + vv * s["norm", i]
             + uu * s["norm", j]
-            + 4 * float(u @ (cross @ v))
+            + 4 * bilinear
             - 3 * n * uu * vv
         )
         scale = sum_x * sum_y / n**2
         if scale <= 0:  # a side without variance
             return Product(0.0, 0.0)
-        centred = cross - n * (u[:, None] * v[None, :])
-        plain = square_sum(centred) / scale
+        plain = squares / scale
         return Product(plain, debiased(plain, n, norms / scale, n, n))
 
 
@@ -190,13 +200,19 @@ def square_sum(x: Array) -> float:
     return float(array_namespace(x).sum(x * x))
 
 
+def _about_means(cross: Array, u: Array, v: Array, n: int) -> tuple[float, float]:
+    """Sum of squares of ``cross - n u v'``, and ``u' cross v``, from a few rows at a time."""
+    squares = bilinear = 0.0
+    for start in range(0, cross.shape[0], AT_ONCE):
+        rows = slice(start, min(start + AT_ONCE, cross.shape[0]))
+        part, some = float64(cross[rows, :]), u[rows]
+        squares += square_sum(part - n * some[:, None] * v[None, :])
+        bilinear += float(some @ (part @ v))
+    return squares, bilinear
+
+
 def _total(x: Array) -> Array:
     return array_namespace(x).sum(x)
-
-
-def _widened(x: Array) -> Array:
-    xp = array_namespace(x)
-    return xp.astype(x, xp.float64)
 
 
 # --- by stimuli: tiles of the Grams of all sides ------------------------------------------------
@@ -212,17 +228,36 @@ class Centred:
 
 def centred_side(x: Array, *, wide: bool = False, largest: float | None = None) -> Centred:
     """Centre a side, in float32 where it is large."""
-    xp = array_namespace(x)
     wide = wide or needs_float64(as_blocks(x), x)
     with np.errstate(over="ignore", invalid="ignore"):  # looked at below
-        centred = Shifted(x, wide, factor=rescaling(x, largest))(x)
-        mean = column_sums(centred) / x.shape[0]
-        centred -= xp.astype(mean, centred.dtype)
-        norms = row_norms(centred)
+        centred, norms = _centred(x, Shifted(x, wide, factor=rescaling(x, largest)))
     fits = _fits(float(_total(norms)) / x.shape[0], centred.dtype)
     if largest is None and not fits:  # other stimuli are of another scale than the first ones
         return centred_side(x, wide=True, largest=_largest(as_blocks(x)))
     return Centred(centred, norms)
+
+
+def _centred(x: Array, shifted: Shifted) -> tuple[Array, Array]:
+    """``x`` about its mean, with its row norms: shifted near the mean first, then all the way.
+
+    Numpy takes a few rows at a time, so that what follows a pass over them finds them in cache.
+    """
+    xp = array_namespace(x)
+    step = max(1, IN_CACHE // x.shape[1]) if isinstance(x, np.ndarray) else x.shape[0]
+    pieces = [slice(start, start + step) for start in range(0, x.shape[0], step)]
+    if len(pieces) == 1:
+        centred = shifted(x)
+        total = column_sums(centred)
+    else:
+        centred = np.empty(x.shape, shifted.dtype)
+        total = sum(column_sums(shifted(x[rows], out=centred[rows])) for rows in pieces)
+    mean = xp.astype(total / x.shape[0], centred.dtype)
+    norms = []
+    for rows in pieces:
+        part = centred[rows, :]
+        part -= mean
+        norms.append(row_norms(part))
+    return centred, xp.concat(norms)
 
 
 def by_stimuli(sides: Sequence[Centred]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -260,7 +295,7 @@ def _tile(sides: Sequence[Centred], rows: slice, columns: slice) -> np.ndarray[A
     size = (rows.stop - rows.start) * (columns.stop - columns.start)
     # products of float32 and float64 sides meet in the wider
     dtype = xp.result_type(*[side.x for side in sides])
-    if xp is np:
+    if all(isinstance(side.x, np.ndarray) for side in sides):
         flat = np.empty((len(sides), size), dtype)
         for side, out in zip(sides, flat, strict=True):
             gram = out.reshape(rows.stop - rows.start, -1)

@@ -22,6 +22,7 @@ from reptools.statistics.folds import Folds, Parts
 
 Pair = tuple[str, str]
 
+ALIGNED = 64  # bytes: a line of the cache
 HEAD = 256  # rows whose mean is near enough to that of all
 SMALL = 2**18  # values of a side up to which float64 products cost nothing that is felt
 SCALES = (1e-12, 1e12)  # largest magnitudes between which float32 holds squares and their sums
@@ -200,7 +201,8 @@ def needs_float64(x: Blocks, block: Array) -> bool:
 def _largest(block: Array) -> float:
     """Largest magnitude of the first rows; sums that overflow later are taken again."""
     xp = array_namespace(block)
-    return float(xp.max(xp.abs(block[: min(HEAD, block.shape[0]), :])))
+    head = block[: min(HEAD, block.shape[0]), :]
+    return max(float(xp.max(head)), -float(xp.min(head)))
 
 
 class Shifted:
@@ -211,24 +213,43 @@ class Shifted:
 
     def __init__(self, block: Array, wide: bool, *, factor: float = 1.0) -> None:
         xp = array_namespace(block)
-        head = float64(block[: min(HEAD, block.shape[0]), :])
+        head = block[: min(HEAD, block.shape[0]), :]
         # from the first row: a constant unit becomes exactly 0
-        first = head[:1, :]
-        shift = (first + xp.mean(head - first, axis=0, keepdims=True))[0, :]
+        first = head[0, :]
+        gap = xp.sum(head - first, axis=0, dtype=xp.float64) / head.shape[0]
+        shift = float64(first) + gap
         self.dtype = xp.float64 if wide else block.dtype
         self.shift = xp.astype(shift, self.dtype)
         self.factor = factor
         self.buffer: np.ndarray[Any, Any] | None = None
 
-    def __call__(self, x: Array) -> Array:
-        """``(x - shift) * factor``, which holds until the next call."""
+    def __call__(self, x: Array, out: np.ndarray[Any, Any] | None = None) -> Array:
+        """``(x - shift) * factor``, in ``out`` or so that it holds until the next call."""
         if not isinstance(x, np.ndarray):
             z = array_namespace(x).astype(x, self.dtype) - self.shift
             return z if self.factor == 1 else z * self.factor
-        if self.buffer is None or len(self.buffer) < len(x):
-            self.buffer = np.empty(x.shape, self.dtype)
-        z = np.subtract(x, self.shift, out=self.buffer[: len(x)])
+        if out is None:
+            if self.buffer is None or len(self.buffer) < len(x):
+                self.buffer = np.empty(x.shape, self.dtype)
+            out = self.buffer[: len(x)]
+        z = np.subtract(x, self.shift, out=out)
         return z if self.factor == 1 else np.multiply(z, self.factor, out=z)
+
+
+def share_buffer(shifted: Sequence[Shifted], blocks: Sequence[Array]) -> None:
+    """Buffers for these blocks in one piece of memory.
+
+    Several smaller pieces would be given back to the system, and asked for anew, at every call.
+    """
+    if not all(isinstance(block, np.ndarray) for block in blocks):
+        return
+    bytes_of = [
+        block.size * np.dtype(s.dtype).itemsize for s, block in zip(shifted, blocks, strict=True)
+    ]
+    starts = np.cumsum([0, *(-(-size // ALIGNED) * ALIGNED for size in bytes_of)]).tolist()
+    memory = np.empty(starts[-1], np.uint8)
+    for one, block, start, size in zip(shifted, blocks, starts, bytes_of, strict=False):
+        one.buffer = memory[start : start + size].view(one.dtype).reshape(block.shape)
 
 
 def rescaling(block: Array, largest: float | None = None) -> float:

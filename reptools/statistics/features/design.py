@@ -14,6 +14,7 @@ from reptools.errors import FeatureError
 FeatureKind = Literal["binary", "categorical", "continuous"]
 Values = np.ndarray[Any, Any]
 Codes = np.ndarray[Any, np.dtype[np.intp]]
+LARGEST = 2**31  # number of a combination of classes that every platform's intp holds
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,20 @@ def joint_classes(features: Sequence[Feature]) -> Codes | None:
     [0, 1, 2, 2]
     """
     joint: Codes | None = None
+    size = 1  # of the numbers in use
     for feature in features:
         codes = feature.strata
         if codes is None:
             continue
-        # numbered anew each time, so that many features do not overflow
-        pair = codes if joint is None else joint * (int(codes.max()) + 1) + codes
-        joint = np.unique(pair, return_inverse=True)[1].reshape(len(codes))
-    return joint
+        classes = int(codes.max()) + 1
+        if joint is not None and size * classes >= LARGEST:
+            joint, size = _renumbered(joint)
+        joint = codes if joint is None else joint * classes + codes
+        size *= classes
+    return None if joint is None else _renumbered(joint)[0]
+
+
+def _renumbered(codes: Codes) -> tuple[Codes, int]:
+    """Numbers from 0 in the same order without gaps, and how many there are."""
+    known, numbers = np.unique(codes, return_inverse=True)
+    return numbers.reshape(codes.shape), known.size

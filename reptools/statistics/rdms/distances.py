@@ -37,7 +37,7 @@ class Patterns:
     Attributes
     ----------
     values : array (stimulus, unit)
-        Shifted and scaled rows, in float32 where the input was.
+        Shifted and scaled rows, in float32 where the input was and nothing else was asked for.
     halves : array (stimulus,)
         Half of their squared norms, in the same precision but summed in float64.
     exact : callable
@@ -52,17 +52,21 @@ class Patterns:
     finished: Callable[[Array], Array]
 
 
-def condensed(x: Array, /, method: Distance = "correlation", stimulus: Any = None) -> Array:
+def condensed(
+    x: Array, /, method: Distance = "correlation", stimulus: Any = None, *, wide: bool = False
+) -> Array:
     """Distances of all pairs of rows of ``x`` in float64: the upper triangle, row by row.
 
     Parameters
     ----------
     x : array (stimulus, unit)
-        Products are made in the precision of ``x``, float32 or float64, after centring.
+        Products are made in its precision, float32 or float64, after centring.
     method : "correlation", "euclidean", "sqeuclidean" or "cosine"
         None is divided by the number of units.
     stimulus : array (stimulus,), optional
         What messages call the rows; their numbers by default.
+    wide : bool
+        Whether products of float32 are made in float64, so that equal distances stay equal.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def condensed(x: Array, /, method: Distance = "correlation", stimulus: Any = Non
     """
     xp, n = array_namespace(x), x.shape[0]
     distances = xp.empty(n * (n - 1) // 2, dtype=xp.float64, device=device(x))
-    for a, b, tile in _tiles(x, method, stimulus):
+    for a, b, tile in _tiles(x, method, stimulus, wide):
         for i in range(a.start, a.stop):
             first = max(b.start, i + 1)
             start = i * n - i * (i + 1) // 2 + first - i - 1
@@ -83,26 +87,31 @@ def condensed(x: Array, /, method: Distance = "correlation", stimulus: Any = Non
     return distances
 
 
-def square(x: Array, /, method: Distance = "correlation", stimulus: Any = None) -> Array:
+def square(
+    x: Array, /, method: Distance = "correlation", stimulus: Any = None, *, wide: bool = False
+) -> Array:
     """The same distances as a symmetric matrix with a zero diagonal."""
     xp, n = array_namespace(x), x.shape[0]
     matrix = xp.empty((n, n), dtype=xp.float64, device=device(x))
-    for a, b, tile in _tiles(x, method, stimulus):
+    for a, b, tile in _tiles(x, method, stimulus, wide):
         matrix[a, b] = tile
         if a != b:
             matrix[b, a] = tile.T
     return matrix
 
 
-def _tiles(x: Array, method: Distance, stimulus: Any) -> Iterator[tuple[slice, slice, Array]]:
+def _tiles(
+    x: Array, method: Distance, stimulus: Any, wide: bool
+) -> Iterator[tuple[slice, slice, Array]]:
     """Distances of the tiles (rows, columns) of the upper triangle, each finished in the cache."""
     n = x.shape[0]
     if n < 2:
         raise StimulusError(f"an RDM needs at least 2 stimuli, got {n}. Pass more stimuli.")
+    dtype = array_namespace(x).float64 if wide else x.dtype
     if method in ("correlation", "cosine"):
-        patterns = _directions(x, method, range(n) if stimulus is None else stimulus)
+        patterns = _directions(x, method, range(n) if stimulus is None else stimulus, dtype)
     else:
-        patterns = _positions(x, root=method == "euclidean")
+        patterns = _positions(x, dtype, root=method == "euclidean")
     rows = list(tiles(n))
     for i, a in enumerate(rows):
         for b in rows[i:]:
@@ -125,7 +134,7 @@ def blocks(n: int, size: int) -> Iterator[slice]:
 # --- patterns -----------------------------------------------------------------------------------
 
 
-def _directions(x: Array, method: Distance, stimulus: Any) -> Patterns:
+def _directions(x: Array, method: Distance, stimulus: Any, dtype: Any) -> Patterns:
     """Rows of norm 1, for the correlation with their own mean removed first."""
     xp = array_namespace(x)
     n = x.shape[0]
@@ -140,7 +149,7 @@ def _directions(x: Array, method: Distance, stimulus: Any) -> Patterns:
             unit -= centre
         return unit
 
-    values, squares = _stored(x, exact)
+    values, squares = _stored(x, exact, dtype)
     if flat.any():
         names = np.asarray(stimulus)[flat].tolist()
         what = "have no variance over units" if method == "correlation" else "are all zero"
@@ -149,7 +158,7 @@ def _directions(x: Array, method: Distance, stimulus: Any) -> Patterns:
             f"undefined: {some(names)}. Leave these stimuli out on both sides, or use a "
             "Euclidean distance."
         )
-    return Patterns(values, xp.astype(squares / 2, x.dtype), exact, lambda tile: tile)
+    return Patterns(values, xp.astype(squares / 2, dtype), exact, lambda tile: tile)
 
 
 def _unit(rows: Array, method: Distance) -> tuple[Array, Array]:
@@ -177,7 +186,7 @@ def _unit(rows: Array, method: Distance) -> tuple[Array, Array]:
     return unit, flat[:, 0]
 
 
-def _positions(x: Array, *, root: bool) -> Patterns:
+def _positions(x: Array, dtype: Any, *, root: bool) -> Patterns:
     """Rows around a centre, scaled where their squares would be out of range."""
     xp = array_namespace(x)
     # rounded to the precision of x: the difference of two float32 numbers is as good as exact
@@ -190,12 +199,13 @@ def _positions(x: Array, *, root: bool) -> Patterns:
             around /= scale
         return around
 
+    around = exact if dtype != x.dtype else lambda rows: x[rows, :] - centre
     with np.errstate(over="ignore"):  # looked at in the next lines
-        values, squares = _stored(x, lambda rows: x[rows, :] - centre)
-    low, high = MODERATE[_precision(x)]
+        values, squares = _stored(x, around, dtype)
+    low, high = MODERATE[_precision(values)]
     if not low < float(xp.max(squares)) < high:
         scale = max(float(xp.max(xp.abs(exact(rows)))) for rows in _prepared(x)) or 1.0
-        values, squares = _stored(x, exact)
+        values, squares = _stored(x, exact, dtype)
     largest = float(xp.max(squares))
     if not root:
         refuse_range(scale, largest)
@@ -208,7 +218,7 @@ def _positions(x: Array, *, root: bool) -> Patterns:
             tile *= 2.0 * scale * scale
         return tile
 
-    return Patterns(values, xp.astype(squares / 2, x.dtype), exact, finished)
+    return Patterns(values, xp.astype(squares / 2, dtype), exact, finished)
 
 
 def _sample(x: Array) -> Array:
@@ -216,10 +226,10 @@ def _sample(x: Array) -> Array:
     return x[:: max(1, x.shape[0] // CENTRE), :]
 
 
-def _stored(x: Array, prepared: Callable[[slice], Array]) -> tuple[Array, Array]:
-    """All rows in the precision of ``x``, prepared a few at a time, and their squared norms."""
+def _stored(x: Array, prepared: Callable[[slice], Array], dtype: Any) -> tuple[Array, Array]:
+    """All rows in one precision, prepared a few at a time, and their squared norms."""
     xp = array_namespace(x)
-    values = xp.empty(x.shape, dtype=x.dtype, device=device(x))
+    values = xp.empty(x.shape, dtype=dtype, device=device(x))
     squares = xp.empty(x.shape[0], dtype=xp.float64, device=device(x))
     for rows in _prepared(x):
         block = prepared(rows)
