@@ -145,7 +145,7 @@ def rows(quick: bool) -> list[Row]:
             bound="reading, and adding float32 products to float64 sums",
         )
     ]
-    n, p = (5000, 32) if quick else (50_000, 512)
+    n, p = (5000, 32) if quick else (50_000, 1024)
     return [*found, *(_agreement(work, n, p) for work in NAMES)]
 
 

@@ -61,7 +61,7 @@ class Feature:
         self._refuse_outer()
         if self.kind == "continuous":
             raise FeatureError(f"feature {self.name!r} is continuous and has no classes.")
-        if self.values.dtype.kind in "biu":  # two classes need no sorting
+        if self.values.dtype.kind in "biuf":  # two classes need no sorting
             high = self.values == self.values.max()
             if (high | (self.values == self.values.min())).all():
                 codes: Codes = high.astype(np.intp)
