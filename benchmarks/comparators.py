@@ -91,5 +91,5 @@ def _row(method: str, n: int, models: int, subjects: int) -> Row:
         ours=Contender("reptools", ours, options={"method": method}),
         limit=Contender("a sort per RDM", sorts) if sorting else Contender("one GEMM", gemm),
         peers=tuple(peers),
-        bound="reading labelled square matrices, checked for symmetry; rsatoolbox is given bare vectors",
+        bound="reading and checking square matrices, where rsatoolbox is given bare vectors",
     )
