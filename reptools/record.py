@@ -71,8 +71,15 @@ class Context:
         """Fold pairs of row numbers; ``strata`` are spread evenly over numbered folds."""
         return self.sampling.folds(strata)
 
-    def coordinate(self, name: str) -> Labels:
+    def coordinate(self, name: str, argument: str = "") -> Labels:
         """Values of a coordinate over the stimuli, in their order.
+
+        Parameters
+        ----------
+        name : str
+            Of the coordinate.
+        argument : str
+            The option that named it, for the message.
 
         Raises
         ------
@@ -81,8 +88,9 @@ class Context:
         """
         values = self.coordinates(name)
         if values is None:
+            said = f"{argument}={name!r}" if argument else repr(name)
             raise ParameterError(
-                f"{name!r} is no coordinate over stimuli of x. Name one that is, or add it with "
+                f"{said} is no coordinate over stimuli of x. Name one that is, or add it with "
                 f"x.assign_coords({name}=('stimulus', values))."
             )
         return values

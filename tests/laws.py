@@ -18,12 +18,14 @@ import xarray as xr
 from reptools import slabs
 from reptools.arrays import to_host
 from reptools.calling import evaluate, make_context
+from reptools.errors import ParameterError
 from reptools.features import as_features
 from reptools.labels import as_side
 from reptools.parameters import bind
-from reptools.record import ON_RDMS, Metric
+from reptools.record import INPUTS, ON_RDMS, Metric
 from reptools.registry import metrics
 from reptools.statistics.moments import SMALL
+from tests import options
 
 N, P, Q = 60, 7, 5
 SEED = 20261124
@@ -165,9 +167,8 @@ def keeps_its_bounds_with_more_units_than_stimuli(record: Metric) -> None:
 
 
 def keeps_its_digits_in_float32_at_a_mean_of_1000(record: Metric) -> None:
-    """Against the float64 result on the same float32 values."""
-    if record.kind not in ON_RDMS:
-        _same_in_both_precisions(record, inputs(record))
+    """Against the float64 result on the same float32 values; distances with a mean of 1000."""
+    _same_in_both_precisions(record, inputs(record))
 
 
 def keeps_its_digits_where_products_are_float32(record: Metric) -> None:
@@ -179,11 +180,26 @@ def keeps_its_digits_where_products_are_float32(record: Metric) -> None:
     _same_in_both_precisions(record, inputs(record, n=n, widths=(width, width - 1)))
 
 
+def keeps_its_digits_with_more_units_than_stimuli(record: Metric) -> None:
+    _same_in_both_precisions(record, inputs(record, n=40, widths=(70, 50)))
+
+
 def _same_in_both_precisions(record: Metric, args: Args) -> None:
-    single = [(x + 1000).astype(np.float32) if isinstance(x, xr.DataArray) else x for x in args]
-    double = [x.astype(np.float64) if isinstance(x, xr.DataArray) else x for x in single]
+    single, double = _in_both_precisions(args)
     found, expected = call(record, *single).values, call(record, *double).values
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def _in_both_precisions(args: Args) -> tuple[Args, Args]:
+    """float32 sides with a mean of 1000, and the same values in float64."""
+    single = [_far(x).astype(np.float32) if isinstance(x, xr.DataArray) else x for x in args]
+    double = [x.astype(np.float64) if isinstance(x, xr.DataArray) else x for x in single]
+    return tuple(single), tuple(double)
+
+
+def _far(x: xr.DataArray) -> xr.DataArray:
+    """From a mean of 0 to one of 1000; a stimulus stays at distance 0 from itself."""
+    return x + 1000 * (x.stimulus != x.stimulus_).values if "stimulus_" in x.dims else x + 1000
 
 
 def is_a_metric_as_declared(record: Metric) -> None:
@@ -305,29 +321,52 @@ def streams_or_refuses_by_name(record: Metric) -> None:
 
 
 def ignores_dead_units(record: Metric) -> None:
-    """Dead units are counted in a warning and bring no NaN into the score of the others."""
-    if record.kind in (*ON_RDMS, "transfer"):
+    """Dead units are counted in a warning, and the score of the others is as without them."""
+    if record.kind in ON_RDMS:
         return
     x, *rest = inputs(record)
-    dead = xr.full_like(x.isel(unit=[0, 1]), 3.0)
-    wide = xr.concat([x, dead], dim="unit")
+    expected = call(record, x, *rest)
+    wide = _with_dead_units(x)
+    if record.kind == "transfer":  # of the same units
+        rest[0] = _with_dead_units(rest[0])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = call(record, wide, *rest)
     assert any("2 of 9 units without variance" in str(w.message) for w in caught)
     of_x = "unit" in record.dims and record.kind != "pair"
     live = result.isel(unit=slice(0, P)) if of_x else result
-    missing = np.isnan(call(record, x, *rest).values)  # such as a feature's score across itself
+    live = live.isel(component=slice(0, P)) if "component" in record.dims else live
+    missing = np.isnan(expected.values)  # such as a feature's score across itself
     assert (np.isnan(live.values) == missing).all()
+    if "shift" in record.invariances:  # where the mean of a unit counts, so does a constant one
+        rtol = 1e-4 if record.iterative else 1e-6
+        np.testing.assert_allclose(live.values, expected.values, rtol=rtol, atol=1e-7)
+
+
+def _with_dead_units(x: xr.DataArray) -> xr.DataArray:
+    return xr.concat([x, xr.full_like(x.isel(unit=[0, 1]), 3.0)], dim="unit")
 
 
 def refuses_not_finite(record: Metric) -> None:
-    x, *rest = inputs(record)
-    bad = x.copy(deep=True)
-    bad[..., 3, 1] = np.nan
-    if record.kind in ON_RDMS:
-        bad[1, 3] = np.nan
-    _refused(record, "not finite", bad, *rest)
+    """In any of its inputs."""
+    args = inputs(record)
+    for i, data in enumerate(args):
+        bad = data.copy(deep=True)
+        if isinstance(bad, xr.Dataset):
+            bad["shade"][3] = np.nan
+        else:
+            bad[..., 3, 1] = np.nan
+            if record.kind in ON_RDMS:
+                bad[..., 1, 3] = np.nan
+        _refused(record, "not finite", *args[:i], bad, *args[i + 1 :])
+
+
+def refuses_what_is_no_array(record: Metric) -> None:
+    """In place of any of its inputs, which is named."""
+    args = inputs(record)
+    for i, name in enumerate(INPUTS[record.kind]):
+        told = f"{record.name}: {name.removesuffix('s')}"
+        _refused(record, told, *args[:i], 3.0, *args[i + 1 :])
 
 
 def refuses_other_stimuli(record: Metric) -> None:
@@ -365,6 +404,86 @@ def refuses_unknown_option(record: Metric) -> None:
         assert "no_such_option" in str(error) and str(error).startswith(record.name)
     else:
         raise AssertionError(f"{record.name} accepted an unknown option")
+
+
+def refuses_bad_values_by_name(record: Metric) -> None:
+    """Of every option: another type, outside its range, not on its list."""
+    args = inputs(record)
+    for name, value in options.wrong(record):
+        said = f"{record.name}({name}={value!r})"
+        try:
+            call(record, *args, **{name: value})
+        except ParameterError as error:
+            message = str(error)
+            assert message.startswith(f"{record.name}: "), f"{said} said: {message}"
+            assert name in message and repr(value) in message, f"{said} said: {message}"
+        else:
+            raise AssertionError(f"{said} was accepted")
+
+
+def refuses_unknown_coordinates(record: Metric) -> None:
+    args = inputs(record)
+    for name in options.coordinates(record):
+        try:
+            call(record, *args, **{name: "no_such"})
+        except ParameterError as error:
+            said = str(error)
+            assert said.startswith(f"{record.name}: ") and f"{name}='no_such'" in said, said
+        else:
+            raise AssertionError(f"{record.name}({name}='no_such') was accepted")
+
+
+def keeps_its_word_under_every_option(record: Metric) -> None:
+    """Each value in turn: it does something, and bounds, order and precision hold as without."""
+    low, high = record.bounds
+    order = np.random.default_rng(SEED + 1).permutation(N)
+    for name, value in options.right(record):
+        args, chosen = options.company(record, name, value, inputs(record))
+        said = f"{record.name} with {chosen}"
+        result = call(record, *args, **chosen)
+        assert name in result.attrs["params"], said
+        assert name != "groups" or "whole story" in result.attrs["cv"], said
+        scored = result.values[~np.isnan(result.values)]
+        assert scored.size and ((scored >= low - 1e-12) & (scored <= high + 1e-12)).all(), said
+        if not options.may_change_nothing(record, name, value):
+            without = call(record, *args, **{k: v for k, v in chosen.items() if k != name})
+            same = result.shape == without.shape and np.allclose(result, without, rtol=1e-9)
+            assert not same, f"{said} changes nothing"
+        shuffled = (_reordered(args[0], order), *args[1:])
+        _same(call(record, *shuffled, **chosen), result, rtol=1e-8, atol=1e-8)
+        single, double = _in_both_precisions(args)
+        found, expected = (call(record, *sides, **chosen).values for sides in (single, double))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4, err_msg=said)
+
+
+def prepares_as_it_says(record: Metric) -> None:
+    """Activations prepared by hand score what prepare= makes of them."""
+    if record.kind in ON_RDMS:
+        return
+    args = inputs(record)
+    for name, by_hand in BY_HAND.items():
+        prepared = [by_hand(x) if isinstance(x, xr.DataArray) else x for x in args]
+        found, expected = call(record, *args, prepare=name), call(record, *prepared)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def _zscored(x: xr.DataArray) -> xr.DataArray:
+    rows = [dim for dim in x.dims if dim != "unit"]
+    return (x - x.mean(rows)) / x.std(rows)
+
+
+def _without_top(x: xr.DataArray) -> xr.DataArray:
+    flat = x.values.reshape(-1, x.sizes["unit"])
+    u, s, vt = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+    return x.copy(data=(u[:, 2:] * s[2:] @ vt[2:]).reshape(x.shape))
+
+
+BY_HAND: dict[str, Callable[[xr.DataArray], xr.DataArray]] = {
+    "zscore": _zscored,
+    "unit_norm": lambda x: x / np.sqrt((x**2).sum("unit")),
+    "drop_top:2": _without_top,
+    "zscore,unit_norm": lambda x: BY_HAND["unit_norm"](_zscored(x)),
+}
 
 
 def _refused(record: Metric, message: str, *args: Any) -> None:
@@ -417,6 +536,7 @@ LAWS = (
     keeps_its_bounds,
     keeps_its_bounds_with_more_units_than_stimuli,
     keeps_its_digits_in_float32_at_a_mean_of_1000,
+    keeps_its_digits_with_more_units_than_stimuli,
     keeps_its_digits_where_products_are_float32,
     is_symmetric_as_declared,
     is_a_metric_as_declared,
@@ -429,10 +549,15 @@ LAWS = (
     streams_or_refuses_by_name,
     ignores_dead_units,
     refuses_not_finite,
+    refuses_what_is_no_array,
     refuses_other_stimuli,
     refuses_unlabelled_against_labelled,
     refuses_repeated_labels,
     refuses_unknown_option,
+    refuses_bad_values_by_name,
+    refuses_unknown_coordinates,
+    keeps_its_word_under_every_option,
+    prepares_as_it_says,
     has_its_invariances,
     names_known_invariances,
 )

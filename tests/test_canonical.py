@@ -139,6 +139,8 @@ def test_svcca_is_cca_of_principal_components(rng: np.random.Generator, p: int, 
         return axes[0] @ u, axes[1] @ v
 
     expected = pooled(x, y, in_folds(100, cv).folds(), weights)
+    squared = float(svcca(x, y, variance=0.8, cv=cv, score="mean_squared"))
+    assert squared == pytest.approx((expected * np.abs(expected)).mean(), abs=1e-10)
     score = svcca(x, y, variance=0.8, cv=cv)
     assert float(score) == pytest.approx(expected.mean(), abs=1e-10)
     assert (float(score.first), int(score.n_pairs)) == (pytest.approx(expected[0]), len(expected))

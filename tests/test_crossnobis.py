@@ -148,6 +148,27 @@ def test_noise_of_each_pair_of_runs_is_the_loop(rng: np.random.Generator) -> Non
     assert (result.attrs["runs"], result.attrs["noise_scope"]) == ("repetition", "other_runs")
 
 
+def test_noise_of_the_other_runs_where_trials_are_repeated(rng: np.random.Generator) -> None:
+    """Named, as it is no default there: residuals by least squares on conditions and runs."""
+    condition, run = np.repeat(np.arange(40) % 5, 2), np.repeat(np.arange(40) // 5 % 4, 2)
+    x = design(rng.normal(size=(80, 3)) + 10 * run[:, None], condition, run)
+    expected = np.zeros((5, 5))
+    for f, g in itertools.combinations(range(4), 2):
+        others = ~np.isin(run, (f, g))
+        codes = np.concatenate([np.eye(5)[condition], np.eye(4)[run]], axis=1)[others]
+        fitted = codes @ np.linalg.lstsq(codes, x.values[others], rcond=None)[0]
+        left = x.values[others] - fitted
+        degrees = others.sum() - np.linalg.matrix_rank(codes)
+        precision = np.linalg.inv(left.T @ left / degrees)
+        both = x.isel(stimulus=np.isin(run, (f, g)))
+        expected += loop(both, precision) / 6
+    options = {"method": "crossnobis", "condition": "condition", "noise": "full"}
+    result = rdm(x, noise_scope="other_runs", **options)
+    np.testing.assert_allclose(result.values, expected, rtol=1e-9, atol=1e-9)
+    assert result.attrs["noise_scope"] == "other_runs"
+    assert rdm(x, **options).attrs["noise_scope"] == "pooled"
+
+
 def test_missing_conditions_with_noise_of_the_other_runs(rng: np.random.Generator) -> None:
     kept = np.setdiff1d(np.arange(30), [4, 13])
     x = design(rng.normal(size=(28, 3)), kept % 6, kept // 6)

@@ -88,6 +88,26 @@ def test_partial_of_one_model_is_compare_rdms(
     assert float(score[0]) == pytest.approx(expected, abs=1e-13)
 
 
+def root_of_whitening() -> np.ndarray:
+    """R' R is the inverse covariance of distances under pure noise (Diedrichsen et al. 2021)."""
+    contrasts = np.zeros((45, N))
+    for row, (i, j) in enumerate(combinations(range(N), 2)):
+        contrasts[row, [i, j]] = 1, -1
+    return np.linalg.cholesky(np.linalg.inv((contrasts @ contrasts.T) ** 2)).T
+
+
+def test_whitened_partial_correlation_is_that_of_white_residuals(
+    rdm: np.ndarray, models: dict[str, np.ndarray]
+) -> None:
+    y, *columns = (root_of_whitening() @ (v - v.mean()) for v in (rdm, *models.values()))
+    scores = partial_rsa(rdm, models, method="whitened_pearson")
+    for i in range(3):
+        others = np.stack(columns[:i] + columns[i + 1 :], axis=1)
+        a, b = (v - others @ np.linalg.lstsq(others, v, rcond=None)[0] for v in (y, columns[i]))
+        expected = a @ b / np.sqrt((a @ a) * (b @ b))
+        assert float(scores[i]) == pytest.approx(expected, abs=1e-12)
+
+
 def test_partial_of_a_mediated_model_vanishes() -> None:
     """x -> y -> z: x says nothing of z beyond y, though they correlate."""
     rng = np.random.default_rng(3)
@@ -190,6 +210,29 @@ def test_parts_by_brute_force_sum_to_r2(
     assert by_label[all_three] == pytest.approx(everyone, abs=1e-12)
     assert float(parts.sum()) == pytest.approx(R[1, 1, 1], abs=1e-12)
     assert float(parts.r2) == pytest.approx(R[1, 1, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["rank", "whitened"])
+def test_parts_of_ranks_and_of_white_distances(
+    rdm: np.ndarray, models: dict[str, np.ndarray], method: str
+) -> None:
+    """Two models: three R2 without an intercept, since all vectors are centred first."""
+    vectors = [rdm, models["shape"], models["place"]]
+    vectors = [rankdata(v) for v in vectors] if method == "rank" else vectors
+    root = np.eye(45) if method == "rank" else root_of_whitening()
+    y, a, b = (root @ (v - v.mean()) for v in vectors)
+
+    def explained(*others: np.ndarray) -> float:
+        design = np.stack(others, axis=1)
+        left = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+        return float(1 - left @ left / (y @ y))
+
+    expected = [explained(a, b) - explained(b), explained(a, b) - explained(a)]
+    expected.append(explained(a) + explained(b) - explained(a, b))
+    chosen = {name: models[name] for name in ("shape", "place")}
+    parts = variance_partition_rsa(rdm, chosen, method=method)
+    np.testing.assert_allclose(parts, expected, atol=1e-12)
+    assert float(parts.r2) == pytest.approx(explained(a, b), abs=1e-12)
 
 
 def test_suppression_is_a_negative_shared_part(rng: np.random.Generator) -> None:

@@ -25,6 +25,7 @@ from reptools.metrics.encoding import predictivity, unit_predictivity
 from reptools.metrics.reliability import unit_reliability
 from reptools.statistics.folds import Sampling
 from reptools.statistics.regression import linear_sides
+from reptools.statistics.regression.nested import nested
 from reptools.statistics.regression.reliability import reliabilities
 from tests.conftest import labelled
 
@@ -70,6 +71,36 @@ def test_one_penalty_is_scikit_learn(n: int, p: int) -> None:
     assert float(median.r) == pytest.approx(np.median(np.mean(correlations, axis=0)))
     by_r = predictivity(x, y, n_alphas=1, lowest_alpha=0.1, score="r")
     assert (float(by_r), float(by_r.r2)) == (float(median.r), float(median))
+
+
+@pytest.mark.parametrize(("n", "p"), ((60, 8), (40, 70)))
+def test_the_penalty_is_chosen_in_the_range_that_is_passed(n: int, p: int) -> None:
+    # oracle: sklearn.linear_model.Ridge of the installed version on the same inner folds
+    x, y = pair(n, p, noise=3.0)
+    (plan,) = nested(Sampling(5, 0, x.stimulus.values), choose=True)
+    mean_eigenvalue = ((x.values - x.values.mean(axis=0)) ** 2).sum() / min(p, n - 1)
+    grid = np.array([0.02, 0.2, 2.0])
+    residual = total = 0.0
+    chosen = []
+    for outer in plan.outer:
+        errors = np.zeros((3, 5))
+        for fit, test in ([plan.rows(part) for part in inner] for inner in outer.inner):
+            for i, alpha in enumerate(grid * mean_eigenvalue):
+                predicted = Ridge(alpha=alpha).fit(x[fit], y[fit]).predict(x[test])
+                errors[i] += ((predicted - y[test].values) ** 2).sum(axis=0)
+        fit, test = plan.rows(outer.fit), plan.rows(outer.test)
+        chosen.append(grid[errors.argmin(axis=0)])
+        model = Ridge(alpha=chosen[-1] * mean_eigenvalue).fit(x[fit], y[fit])
+        residual = residual + ((y[test].values - model.predict(x[test])) ** 2).sum(axis=0)
+        total = total + ((y[test].values - y[fit].values.mean(axis=0)) ** 2).sum(axis=0)
+    assert len(np.unique(chosen)) > 1
+    options: Any = {"n_alphas": 3, "lowest_alpha": 0.02, "highest_alpha": 2.0}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*widen the range")
+        found, median = unit_predictivity(x, y, **options), predictivity(x, y, **options)
+    np.testing.assert_allclose(found, 1 - residual / total, rtol=1e-9)
+    np.testing.assert_allclose(found.alpha, np.exp(np.log(chosen).mean(axis=0)), rtol=1e-12)
+    assert float(median) == pytest.approx(np.median(1 - residual / total), rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "p"), ((60, 8), (40, 70)))
@@ -357,6 +388,8 @@ def test_bad_input() -> None:
             metric(x, y, method="pls", n_components=0)
         with pytest.raises(ParameterError, match="n_components=9 is more than the 8 components"):
             metric(x, y, method="pls", n_components=9)
+        with pytest.raises(ParameterError, match="n_components=1000000000 is more than the 8 comp"):
+            metric(x, y, method="pls", n_components=10**9)  # which no memory holds
         with pytest.raises(ParameterError, match="ceiling must be .* got 'snr'"):
             metric(x, y, ceiling="snr")
         with pytest.raises(ParameterError, match="min_reliability must be .* got 2"):

@@ -50,13 +50,13 @@ def along(x, features):
     return {k: xr.DataArray(v, dims="stimulus", coords=coords, name=k) for k, v in features.items()}
 
 
-def brute(x, codes, ends, C, order):
+def brute(x, codes, ends, C, order, scaling="zscore"):
     """Online codelength in bits, a scikit-learn pipeline for each block."""
     k = codes.max() + 1
     x, codes = x[order], codes[order]
     bits = ends[0] * math.log2(k)
     for start, stop in pairwise(ends):
-        scaler = StandardScaler().fit(x[:start])
+        scaler = StandardScaler(with_std=scaling == "zscore").fit(x[:start])
         model = LogisticRegression(C=C, max_iter=5000, tol=1e-7)
         model.fit(scaler.transform(x[:start]), codes[:start])
         chance = model.predict_proba(scaler.transform(x[start:stop]))
@@ -68,15 +68,17 @@ def brute(x, codes, ends, C, order):
 ENDS = {"bit": [4, 6, 10, 20, 40, 80, 160], "shape": [6, 10, 20, 40, 80, 160]}
 
 
-@pytest.mark.parametrize("C", [1.0, 0.01])
-def test_equals_a_brute_force_loop(C, monkeypatch):
+@pytest.mark.parametrize(("C", "scaling"), [(1.0, "zscore"), (0.01, "zscore"), (0.1, "none")])
+def test_equals_a_brute_force_loop(C, scaling, monkeypatch):
     monkeypatch.setattr(logistic, "TOLERANCE", 1e-6)
     x, features = planted()
+    x = x * np.linspace(0.5, 3, x.sizes["unit"])
     order = np.argsort(hash_rank(x.stimulus.values, 0))  # all classes in the first block
-    result = mdl_probe(x, along(x, features), regularization="fixed", C=C, seed=0)
+    options = {"regularization": "fixed", "C": C, "scaling": scaling}
+    result = mdl_probe(x, along(x, features), seed=0, **options)
     for name, values in features.items():
         codes = np.unique(values, return_inverse=True)[1]
-        bits = brute(x.values, codes, ENDS[name], C, order)
+        bits = brute(x.values, codes, ENDS[name], C, order, scaling)
         one = result.sel(feature=name)
         assert one.online_codelength.item() == pytest.approx(bits, rel=2e-4)
         assert one.uniform_codelength.item() == pytest.approx(160 * math.log2(codes.max() + 1))

@@ -201,7 +201,9 @@ def _order(context: Context, groups: str | None, seed: int) -> tuple[Rows, Codes
     rank = hash_rank(context.stimulus, seed)
     if groups is None:
         return np.argsort(rank), np.arange(len(rank))
-    names, number = np.unique(no_gaps(context.coordinate(groups), groups), return_inverse=True)
+    names, number = np.unique(
+        no_gaps(context.coordinate(groups, "groups"), groups), return_inverse=True
+    )
     place = hash_rank(names, seed)[number]
     order = np.lexsort((rank, place))
     return order, place[order]

@@ -199,7 +199,7 @@ def _trials(
     n = x.shape[-2]
     conditions, codes = context.stimulus, np.arange(n)
     if condition is not None:
-        conditions, codes = _coded(context.coordinate(condition), condition)
+        conditions, codes = _coded(context.coordinate(condition, "condition"), condition)
     name: str | None = groups
     if groups is None and x.ndim == 3:
         name, runs, run = "repetition", np.arange(repeats), np.repeat(np.arange(repeats), n)
@@ -207,7 +207,7 @@ def _trials(
         if groups is None:
             found = (name for name in ("groups", "run") if context.coordinates(name) is not None)
             name = next(found, None)
-        values = np.zeros(n, dtype=np.intp) if name is None else context.coordinate(name)
+        values = np.zeros(n, dtype=np.intp) if name is None else context.coordinate(name, "groups")
         runs, run = _coded(values, name or "groups")
         run = np.tile(run, repeats)
     rows = xp.reshape(x, (repeats * n, x.shape[-1]))

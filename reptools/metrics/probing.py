@@ -208,7 +208,7 @@ def _with_controls(
     plans: Sequence[Plan], target: Sequence[Feature], control: str, context: Context
 ) -> list[Plan]:
     """Plans with control tasks, for class features whose folds share types."""
-    types = no_gaps(context.coordinate(control), control)
+    types = no_gaps(context.coordinate(control, "control"), control)
     classes = [feature.name for feature in target if feature.kind != "continuous"]
     if not classes:
         raise ParameterError(

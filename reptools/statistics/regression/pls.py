@@ -112,6 +112,7 @@ def components(xx: Matrix, xy: Matrix, most: int) -> Matrix:
     """
     xy = xy.copy()
     size, spread = np.linalg.norm(xy), np.trace(xx)
+    most = min(most, xx.shape[0])  # and no memory for more than there can be
     directions: Matrix = np.empty((xx.shape[0], most))
     loadings: Matrix = np.empty_like(directions)
     for k in range(most):
