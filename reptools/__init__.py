@@ -1,6 +1,6 @@
 """Analyse what a network, or a brain, represents, and which features carry the score."""
 
-from reptools import errors
+from reptools import errors, interventions
 from reptools._version import __version__
 from reptools.capturing import capture
 from reptools.comparing import compare
@@ -47,6 +47,7 @@ __all__ = [
     "flexible_rsa",
     "flexible_rsa_weights",
     "interactions",
+    "interventions",
     "lifetime_sparseness",
     "list_metrics",
     "mdl_probe",

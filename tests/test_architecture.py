@@ -29,6 +29,7 @@ LAYERS = (
     {"calling"},
     {"registry"},
     {"capturing", "metrics", "comparing"},
+    {"interventions"},
     {"plots"},
     {"report"},
     {"cli"},

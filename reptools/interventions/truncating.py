@@ -1,0 +1,194 @@
+"""Which answers survive when only the leading principal components are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import xarray as xr
+
+from reptools.errors import FeatureError, ParameterError, naming, some
+from reptools.interventions.calls import Call, Parts, Values, chosen, declared, numbers_of
+from reptools.interventions.heads import OUTPUT, Codes, Head, Readout, truth
+from reptools.labels import Index, Side
+from reptools.metrics.readout import Confusion
+from reptools.parameters import Range
+from reptools.statistics.features.design import Feature, joint_classes
+from reptools.statistics.folds import Folds
+from reptools.statistics.shapes.spectrum import leading_axes, scaled
+
+
+def _truncate(*, threshold: Annotated[float, Range(0.0, 1.0)] = 0.95) -> None:
+    """Carry the options of :func:`truncate`."""
+
+
+RECORD = declared(
+    _truncate,
+    cv="split",
+    estimator="components of the fit half, balanced accuracy of the test half",
+)
+
+
+def truncate(
+    x: Any,
+    features: Any,
+    readout: Readout,
+    /,
+    *,
+    k: Sequence[int] | int | None = None,
+    threshold: float = 0.95,
+    cv: Any = "split",
+    groups: Any = None,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Accuracy of the head on the mean and the top-k principal components, for every output.
+
+    A component that carries much variance need not carry an answer: what an output loses when
+    only the leading components are kept says which of them it is read from.
+
+    Parameters
+    ----------
+    x : DataArray, DataTree node, numpy or torch array
+        Activations ([outer,] stimulus, unit) of the layer that feeds the head; outer dimensions
+        such as step are kept, and paired with the head's. Units are centred, not scaled.
+    features : Dataset, DataTree node, mapping or table
+        The truth of every output, under its name, lined up with ``x`` by label.
+    readout : Readout
+        The head, from :func:`readout`; held against the saved answers.
+    k : int or sequence of int, optional
+        Numbers of components kept, 0 for the mean alone. Without it (default) all from 0 to the
+        number of units.
+    threshold : float
+        Balanced accuracy that counts as kept; 0.95 by default, our choice.
+    cv : int, "split", splitter or None
+        "split" (default) takes mean and components from the file's validation stimuli and answers
+        its test stimuli; where there is no split, two halves, both ways, pooled.
+    groups : str or array, optional
+        Stimulus coordinate whose values must not be divided between folds.
+    seed : int
+        Enters the folds, together with the stimulus labels.
+
+    Returns
+    -------
+    Dataset
+        Over the outer dimensions of ``x``.
+
+        - ``accuracy`` (..., k, output): balanced accuracy on test stimuli; ``full`` (..., output):
+          without truncation.
+        - ``k_kept`` (..., output): the smallest ``k`` from which on every larger one that was
+          tried keeps the threshold; missing where none does.
+        - ``explained`` (..., k): fraction of the fit half's variance in the components, mean over
+          folds. Where fewer components vary than ``k``, all of them are kept.
+
+    Raises
+    ------
+    DataError
+        ``x`` does not feed the head.
+    FeatureError
+        The truth of an output is missing, or has other classes.
+    DimensionError, ParameterError, StimulusError
+        ``x`` and ``readout`` or ``features`` do not belong together, or an option is not allowed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import reptools as rt
+    >>> easy, hard = np.tile([0, 1], 8), np.tile([0, 0, 1, 1], 4)
+    >>> x = np.stack([6.0 * easy - 3, 2.0 * hard - 1], axis=1)
+    >>> head = rt.interventions.Readout.of(np.eye(2), [0.0, 0.0], ["easy", "hard"])
+    >>> found = rt.interventions.truncate(x, {"easy": easy, "hard": hard}, head)
+    >>> found.accuracy.sel(output="hard").values.tolist(), found.k_kept.values.tolist()
+    ([0.5, 0.5, 1.0], [1.0, 2.0])
+    """
+    with naming("truncate"):
+        options = {"threshold": threshold, "cv": cv, "groups": groups, "seed": seed}
+        call = Call.of(RECORD, x, options)
+        counts = _counts(k, call.side)
+        head_at = readout.checked(call.side)
+        wanted = truths(features, call.side, readout)
+
+        def kernel(index: Index, values: Values) -> Parts:
+            head = head_at(index, values)
+            at = {name: one.at(index) for name, one in wanted.items()}
+            here = {name: truth(readout, name, one) for name, one in at.items()}
+            folds = call.context.folds(joint_classes(list(at.values())))
+            accuracy, full, explained = _truncated(values, head, here, folds, counts)
+            kept = np.logical_and.accumulate((accuracy >= call.bound["threshold"])[::-1])[::-1]
+            k_kept = np.where(kept.any(axis=0), np.array(counts)[kept.argmax(axis=0)], np.nan)
+            return {"accuracy": accuracy, "full": full, "explained": explained, "k_kept": k_kept}
+
+        return call.dataset(
+            call.over(kernel),
+            {
+                "accuracy": ("k", OUTPUT),
+                "full": (OUTPUT,),
+                "k_kept": (OUTPUT,),
+                "explained": ("k",),
+            },
+            {"k": counts, OUTPUT: readout.names},
+            {"k": counts},
+        )
+
+
+def truths(features: Any, side: Side, readout: Readout) -> dict[str, Feature]:
+    """The feature of every output.
+
+    Raises
+    ------
+    FeatureError
+        One is missing.
+    """
+    found = {one.name: one for one in chosen(features, side, None)}
+    missing = [name for name in readout.names if name not in found]
+    if missing:
+        raise FeatureError(
+            f"features holds {some(found)}, and the readout also answers {some(missing)}. "
+            "Pass the truth of every output under its name."
+        )
+    return {name: found[name] for name in readout.names}
+
+
+def _counts(k: Any, side: Side) -> list[int]:
+    if k is None:
+        return list(range(side.n_units + 1))
+    counts = numbers_of("k", k, whole=True)
+    if counts[-1] > side.n_units:
+        raise ParameterError(
+            f"k holds {counts[-1]}, and {side.name} has {side.n_units} units. Pass up to that."
+        )
+    return counts
+
+
+def _truncated(
+    x: Values, head: Head, wanted: dict[str, Codes], folds: Folds, counts: list[int]
+) -> tuple[Values, Values, Values]:
+    """Accuracy (k, output), accuracy without truncation, and variance kept (k,)."""
+    tables = [
+        [Confusion(max(2, len(rows))) for rows in head.rows.values()] for _ in [*counts, "full"]
+    ]
+    explained = []
+    for fit, test in folds:
+        centred, factor = scaled(x[fit])
+        values, axes = leading_axes(centred, max(1, counts[-1]))
+        share = np.concatenate([[0.0], np.cumsum(values)]) / (centred**2).sum()
+        explained.append([share[min(k, axes.shape[1])] for k in counts])
+        mean = x[fit].mean(axis=0)
+        scores = ((x[test] - mean) / factor) @ axes  # (stimulus, component)
+        steps = (head.weight @ axes) * factor  # (logit, component)
+        logits = np.repeat(head.logits(mean)[None], len(test), axis=0)
+        done = 0
+        for table, k in zip(tables, counts, strict=False):
+            logits = logits + scores[:, done:k] @ steps[:, done:k].T
+            done = k
+            _count(table, head, logits, wanted, test)
+        _count(tables[-1], head, head.logits(x[test]), wanted, test)
+    accuracy = np.array([[one.balanced for one in table] for table in tables])
+    return accuracy[:-1], accuracy[-1], np.mean(explained, axis=0)
+
+
+def _count(
+    table: list[Confusion], head: Head, logits: Values, wanted: dict[str, Codes], test: Values
+) -> None:
+    for counts, (name, codes) in zip(table, wanted.items(), strict=True):
+        counts.add(codes[test], head.answers(logits, name))
