@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,18 +15,24 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor
 
 from reptools import store
-from reptools.errors import FeatureError, ParameterError, StimulusError
+from reptools.errors import FeatureError, ParameterError, StimulusError, some
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+LABELLED = "labelled_"  # + feature: a coord (stimulus,), whether its label may be trained on
+
+
 @dataclass(frozen=True)
 class Stimuli:
-    """Labelled inputs with their features: ``input`` (stimulus, unit), features, coord split."""
+    """Labelled inputs with their features.
+
+    `data` holds ``input`` (stimulus, unit), (stimulus, channel, row, column) or (stimulus, token,
+    unit), the features, and the coords split and ``labelled_<feature>``.
+    """
 
     data: xr.Dataset
     features: tuple[str, ...]
@@ -41,10 +48,26 @@ class Stimuli:
         return self.data.isel(stimulus=np.flatnonzero(self.data["split"].values == "train"))
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one stimulus."""
+        return self.data["input"].shape[1:]
+
+    def classes(self, features: Sequence[str]) -> tuple[int, ...]:
+        """Number of values of each feature, 0, 1, ...: two where it is binary.
+
+        Raises
+        ------
+        FeatureError
+            A feature that the stimuli do not have, or that has other values.
+        """
+        return tuple(_classes(self.data, name) for name in features)
+
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of inputs, features and splits: equal for equal stimuli in any file."""
+        """SHA-256 of inputs, features, labels and splits: equal for equal stimuli in any file."""
         sha = hashlib.sha256()
-        for name in ("input", *sorted(self.features)):
+        labelled = (str(name) for name in self.data.coords if str(name).startswith(LABELLED))
+        for name in ("input", *sorted(self.features), *sorted(labelled)):
             sha.update(name.encode() + self.data[name].values.astype("<f4").tobytes())
         sha.update("\n".join(self.data["split"].values.tolist()).encode())
         return sha.hexdigest()
@@ -53,10 +76,14 @@ class Stimuli:
 def load_stimuli(path: str | Path) -> Stimuli:
     """Read a file of stimuli as ``python -m datasets.prepare`` writes it.
 
+    Inputs whose units have the coords channel, row and column are images; those along tokens are
+    sequences.
+
     Raises
     ------
     StimulusError
-        The file has no layer "input", or no coord "split" with train, validation and test.
+        The file has no layer "input", or no coord "split" with train, validation and test, or
+        images whose units are out of order.
     StoreError
         The file cannot be opened.
     """
@@ -67,12 +94,10 @@ def load_stimuli(path: str | Path) -> Stimuli:
                 "Write it with: python -m datasets.prepare."
             )
         features = {str(name): v.variable.load() for name, v in tree["features"].data_vars.items()}
+        beside = [str(n) for n in tree.coords if str(n) == "split" or str(n).startswith(LABELLED)]
         data = xr.Dataset(
-            {
-                "input": (("stimulus", "unit"), tree["layers/input/activation"].values),
-                **features,
-            },
-            coords={name: ("stimulus", tree.coords[name].values) for name in ("stimulus", "split")},
+            {"input": _shaped(tree["layers/input"].dataset["activation"], path), **features},
+            coords={n: ("stimulus", tree.coords[n].values) for n in ("stimulus", *beside)},
         )
     splits = set(data["split"].values.tolist())
     if splits != {"train", "validation", "test"}:
@@ -83,27 +108,59 @@ def load_stimuli(path: str | Path) -> Stimuli:
     return Stimuli(data, tuple(features))
 
 
-def tensors(part: xr.Dataset, train_on: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Inputs (stimulus, unit) and targets (stimulus, output) for the network.
+def _shaped(stored: xr.DataArray, path: str | Path) -> xr.Variable:
+    """Inputs as networks take them: stimuli first, images with their three axes."""
+    place = ("channel", "row", "column")
+    if "token" in stored.dims:
+        return stored.variable.transpose("stimulus", "token", "unit").load()
+    if not set(place) <= set(stored.coords):
+        return stored.variable.load()
+    where = np.stack([stored.coords[name].values for name in place])  # (axis, unit)
+    shape = tuple(int(n) for n in where.max(axis=1) + 1)
+    if not np.array_equal(where, np.indices(shape).reshape(3, -1)):
+        raise StimulusError(
+            f"load_stimuli: {path} has images whose units are not ordered by channel, row and "
+            "column. Write it with: python -m datasets.prepare."
+        )
+    return xr.Variable(("stimulus", *place), stored.values.reshape(-1, *shape))
 
-    Raises
-    ------
-    FeatureError
-        A feature that the stimuli do not have, or that is not binary.
-    """
-    for name in train_on:
-        if name not in part or name == "input":
-            known = sorted(str(v) for v in part.data_vars if v != "input")
-            raise FeatureError(
-                f"tensors: no feature {name!r} to train on. The stimuli have {known}."
-            )
-        if not np.isin(part[name].values, (0, 1)).all():
-            raise FeatureError(
-                f"tensors: feature {name!r} has values other than 0 and 1. Train on binary ones."
-            )
-    targets: NDArray[Any] = np.stack([part[name].values for name in train_on], axis=1)
-    inputs = part["input"].values
-    return torch.tensor(inputs, dtype=torch.float32), torch.tensor(targets, dtype=torch.float32)
+
+def _classes(data: xr.Dataset, name: str) -> int:
+    if name not in data.data_vars or name == "input":
+        known = sorted(str(v) for v in data.data_vars if v != "input")
+        raise FeatureError(
+            f"load_stimuli: no feature {name!r} to train on. The stimuli have {known}."
+        )
+    values = data[name].values
+    if values.ndim != 1:
+        raise FeatureError(
+            f"load_stimuli: feature {name!r} has dims {data[name].dims}. Train on features with "
+            "one value for each stimulus."
+        )
+    found = np.unique(values)
+    if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
+        raise FeatureError(
+            f"load_stimuli: feature {name!r} has the values {some(found.tolist())}. Train on "
+            "features with the values 0, 1, ..., each of which occurs."
+        )
+    return len(found)
+
+
+def tensors(part: xr.Dataset, train_on: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Inputs (stimulus, ...) as float32 and targets (stimulus, output) as int64."""
+    targets = np.stack([part[name].values.astype(np.int64) for name in train_on], axis=1)
+    inputs = np.ascontiguousarray(part["input"].values, dtype=np.float32)
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def labelled(part: xr.Dataset, train_on: Sequence[str]) -> Tensor | None:
+    """Whether a label may be trained on (stimulus, output), 1 or 0; None where all may."""
+    names = [LABELLED + name for name in train_on]
+    if not any(name in part.coords for name in names):
+        return None
+    every = np.ones(part.sizes["stimulus"])
+    seen = [part.coords[name].values if name in part.coords else every for name in names]
+    return torch.from_numpy(np.stack(seen, axis=1).astype(np.float32))
 
 
 def prepare(settings: Mapping[str, Any], path: str | Path, *, overwrite: bool = False) -> Path:
@@ -151,9 +208,17 @@ def _run_prepare(settings: Mapping[str, Any], path: Path, *flags: str) -> Path:
         )
     command = [sys.executable, "-m", "datasets.prepare", str(settings.get("kind", "binary"))]
     command += [f"--feature={name}={rule}" for name, rule in settings["features"].items()]
-    command += [f"--{name}={value}" for name, value in options.items()]
+    for name, value in options.items():
+        command += [f"--{name}={text}" for text in _texts(value)]
     command += [*flags, f"--out={path}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ParameterError((done.stderr.strip() or f"{command} failed.").splitlines()[-1])
     return path
+
+
+def _texts(value: object) -> list[str]:
+    """A setting as the command takes it: a table repeats the option, a list is one with commas."""
+    if isinstance(value, Mapping):
+        return [f"{key}={text}" for key, inner in value.items() for text in _texts(inner)]
+    return [",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)]

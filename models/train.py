@@ -19,7 +19,7 @@ from typing import Any
 from reptools.errors import NotLearnedWarning, ParameterError, ReptoolsError, StoreError, some
 
 from .config import Experiment, load_experiment
-from .loop import check_batch, final_accuracy, run, warn_not_learned
+from .loop import check_batch, final_accuracy, is_finished, run, settings, warn_not_learned
 from .pool import Task, train_all
 from .stimuli import load_stimuli, prepare
 
@@ -35,6 +35,7 @@ def run_experiment(
     overrides: Mapping[str, Any] | None = None,
     progress: bool = True,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> list[Path]:
     """Train every condition of an experiment with every seed.
 
@@ -43,12 +44,14 @@ def run_experiment(
     experiment
         An experiment file, or what :func:`models.config.load_experiment` made of one.
     out
-        Folder for ``stimuli.h5`` (prepared if absent, compared if there) and one file per run,
+        Folder for ``stimuli.h5`` (prepared if absent, compared if there), one such file more for
+        each condition that has stimuli of its own, and one file per run,
         ``<condition>-seed<seed>.h5``.
     seeds
         In place of the experiment's own.
     jobs
-        Networks trained at a time, by default the number of cores. The numbers do not depend on it.
+        Processes training at a time, by default the number of cores. The numbers do not depend on
+        it, nor on which seeds are trained.
     overrides
         Dotted key -> value in place of the file's: ``{"training.batch": 128}``.
     progress
@@ -56,6 +59,10 @@ def run_experiment(
     overwrite
         Train again where a run's file or a leftover of it exists, and replace it, and the stimuli
         if they are others.
+    resume
+        Complete the folder after a kill or an error: keep finished runs, go on with unfinished
+        ones and train those that are missing. All numbers are those of an undisturbed experiment,
+        bit for bit.
 
     Returns
     -------
@@ -72,7 +79,8 @@ def run_experiment(
     ParameterError, FeatureError, StimulusError
         The settings cannot be kept.
     StoreError
-        A run's file or a leftover of it exists and `overwrite` is off; nothing is trained then.
+        A run's file or a leftover of it exists, and neither `overwrite` nor `resume` is on; or it
+        is there to be resumed, but of other settings. Nothing is trained then.
     """
     if isinstance(experiment, Experiment) and overrides:
         raise ParameterError(
@@ -86,23 +94,38 @@ def run_experiment(
     jobs = _cores() if jobs is None else jobs
     if type(jobs) is not int or jobs < 1:
         raise ParameterError(f"run_experiment: jobs is {jobs!r}. Give a whole number from 1.")
+    if overwrite and resume:
+        raise ParameterError(
+            "run_experiment: overwrite and resume are both on. Resume keeps what overwrite would "
+            "replace: choose one."
+        )
     folder = Path(out).resolve()
     tasks = [
-        Task(config, seed, folder / "stimuli.h5", folder / f"{config.name}-seed{seed}.h5")
-        for config in experiment.runs
+        Task(one.run, seed, folder / one.stimuli, folder / f"{one.run.name}-seed{seed}.h5")
+        for one in experiment.conditions
         for seed in experiment.seeds
     ]
     files = [Path(f"{task.out}{end}") for task in tasks for end in ("", ".partial")]
-    if (there := [file.name for file in files if file.exists()]) and not overwrite:
+    there = [file.name for file in files if file.exists()]
+    if there and not (overwrite or resume):
         raise StoreError(
             f"run_experiment: {folder} already holds {some(there)}. "
-            "Use another folder, or overwrite them."
+            "Resume them, overwrite them, or use another folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    shown = load_stimuli(prepare(experiment.data, folder / "stimuli.h5", overwrite=overwrite))
-    for config in experiment.runs:
-        check_batch(config, shown)
-    paths = train_all(tasks, jobs=jobs, progress=progress, overwrite=overwrite)
+    shown = {
+        name: load_stimuli(prepare(data, folder / name, overwrite=overwrite))
+        for name, data in experiment.stimuli.items()
+    }
+    for one in experiment.conditions:
+        check_batch(one.run, shown[one.stimuli])
+    if resume:
+        for task in tasks:  # refuse before anything is trained
+            is_finished(
+                task.out,
+                settings(task.config, task.seed, task.stimuli, shown[task.stimuli.name]),
+            )
+    paths = train_all(tasks, jobs=jobs, progress=progress, overwrite=overwrite, resume=resume)
     warn_not_learned("run_experiment", paths)
     return paths
 
@@ -121,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("experiment", help="experiment file (TOML)")
     parser.add_argument("--out", required=True, type=Path, help="folder for the runs")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: those of the file")
-    parser.add_argument("--jobs", type=int, help="networks at a time; default: number of cores")
+    parser.add_argument("--jobs", type=int, help="processes; default: number of cores")
     parser.add_argument(
         "--set",
         action="append",
@@ -130,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         help="replace a value of the file: training.optimizer='\"sgd\"'",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--resume", action="store_true", help="complete what was interrupted")
     return parser
 
 
@@ -175,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 jobs=options.jobs,
                 overrides=_overrides(options.set),
                 overwrite=options.overwrite,
+                resume=options.resume,
             )
     except ReptoolsError as error:
         print(error, file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from datasets.binary import BinaryConfig, check_binary, make_binary
+from datasets.binary import BinaryConfig, make_binary
 from datasets.features import Feature, lay_out
 from reptools.errors import FeatureError, ParameterError, ReptoolsError, StimulusError
 
@@ -25,7 +26,8 @@ def data() -> xr.Dataset:
 
 
 def split(data: xr.Dataset, name: str) -> xr.Dataset:
-    return data.isel(stimulus=np.flatnonzero(data["split"].values == name))
+    """Stimuli of a split, without what was measured on all of them."""
+    return data.isel(stimulus=np.flatnonzero(data["split"].values == name)).drop_attrs(deep=False)
 
 
 def codes(data: xr.Dataset) -> np.ndarray:
@@ -125,7 +127,7 @@ def test_held_out_stimuli_do_not_depend_on_training_size(data: xr.Dataset) -> No
 def test_half_of_all_vectors_can_be_drawn() -> None:
     config = BinaryConfig(lay_out({"a": "copy"}), units=8, train=64, validation=32, test=32)
     assert make_binary(config).sizes["stimulus"] == 128
-    with pytest.raises(StimulusError, match=r"65 distinct vectors .* leave 128"):
+    with pytest.raises(StimulusError, match=r"65 distinct vectors .* leave 128;"):
         replace(config, train=65)
 
 
@@ -139,7 +141,7 @@ def test_longest_vectors() -> None:
 def test_a_rare_pattern_limits_the_room() -> None:
     # AND of 8 is 1 for one pattern of 256: the distractors alone must tell the vectors apart.
     features = lay_out({"a": "and-8"})
-    with pytest.raises(StimulusError, match="leave 16 in the rarest"):
+    with pytest.raises(StimulusError, match="leave 16;"):
         BinaryConfig(features, units=12, train=100, validation=4, test=4)
     assert BinaryConfig(features, units=12, train=8, validation=4, test=4)
 
@@ -155,10 +157,17 @@ def test_a_rare_pattern_limits_the_room() -> None:
         ({"train": 0}, ParameterError, "train is 0"),
         ({"train": -5}, ParameterError, "train is -5"),
         ({"train": "many"}, ParameterError, "train is 'many'"),
-        ({"train": 2**20}, StimulusError, "leave 4096 in the rarest"),
+        ({"train": 2**20}, StimulusError, "leave 4096;"),
         ({"validation": 33}, ParameterError, r"validation is 33.*Use 64\."),
         ({"test": 1}, ParameterError, r"test is 1,.*Use 32\."),
         ({"seed": -1}, ParameterError, "seed is -1"),
+        ({"prevalence": {"nobody": 0.1}}, ParameterError, "prevalence names 'nobody'"),
+        ({"prevalence": {"e1": 1}}, ParameterError, "prevalence of 'e1' is 1. .* below 1"),
+        ({"prevalence": {"e1": 0.0}}, ParameterError, r"prevalence of 'e1' is 0\.0"),
+        ({"prevalence": {"e1": "half"}}, ParameterError, "prevalence of 'e1' is 'half'"),
+        ({"labelled": {"h1": 1.5}}, ParameterError, r"labelled of 'h1' is 1\.5. .* to 1"),
+        ({"labelled": {"h1": True}}, ParameterError, "labelled of 'h1' is True"),
+        ({"labelled": {"h3": 0.5}}, ParameterError, r"labelled names 'h3'.*\['e1', 'e2', 'e3'"),
         ({"seed": None}, ParameterError, "seed is None"),
         ({"features": ()}, FeatureError, "features is empty"),
         (
@@ -180,15 +189,104 @@ def test_what_cannot_be_kept(
         replace(CONFIG, **change)
 
 
-def test_check_finds_a_shared_vector(data: xr.Dataset) -> None:
-    broken = data.copy(deep=True)
-    broken["input"][-1] = broken["input"][0]
-    with pytest.raises(StimulusError, match="1 input vectors occur again"):
-        check_binary(broken)
+# --- what differs in training ---------------------------------------------------------------------
 
 
-def test_check_finds_an_uneven_design(data: xr.Dataset) -> None:
-    broken = data.copy(deep=True)
-    broken["e1"][-1] = 1 - broken["e1"][-1]
-    with pytest.raises(StimulusError, match=r"[35].* times in test"):
-        check_binary(broken)
+@pytest.mark.parametrize(
+    ("rules", "settings", "sha"),
+    [
+        ({"easy": "copy", "hard": "parity-4"}, {}, "94d8c524"),
+        (RULES, {"units": 20, "train": 4001, "validation": 64, "test": 128, "seed": 3}, "43ad119f"),
+    ],
+)
+def test_stimuli_of_earlier_releases_are_unchanged(
+    rules: dict[str, str], settings: dict[str, int], sha: str
+) -> None:
+    # Taken before prevalence and labels were added; the first set is that of complexity_bias.toml.
+    data = make_binary(BinaryConfig(lay_out(rules), **settings))
+    digest = hashlib.sha256()
+    for name in ("input", *sorted(rules)):
+        digest.update(name.encode() + data[name].values.astype("<f4").tobytes())
+    for name in ("split", "stimulus"):
+        digest.update("\n".join(data[name].values.tolist()).encode())
+    assert digest.hexdigest()[:8] == sha
+
+
+def test_prevalence_is_kept_in_training_and_only_there(data: xr.Dataset) -> None:
+    config = replace(CONFIG, prevalence={"e1": 0.1, "h2": 0.75})
+    rare = make_binary(config)
+    for name in ("validation", "test"):
+        xr.testing.assert_identical(split(rare, name), split(data, name))
+    x = (codes(split(rare, "train")) + 1) // 2
+    np.testing.assert_allclose(x.mean(axis=0), [0.1, 0.5, 0.5, 0.5, 0.75], atol=0.004)
+    joint = x.T @ x / 4000 - np.outer(x.mean(axis=0), x.mean(axis=0))
+    assert abs(joint - np.diag(np.diag(joint))).max() < 0.004  # 16 of 4000
+
+
+def test_labels_are_seen_on_their_share_of_the_training_stimuli(data: xr.Dataset) -> None:
+    some = make_binary(replace(CONFIG, labelled={"h1": 0.1, "e1": 0.5}))
+    assert set(some.coords) - set(data.coords) == {"labelled_h1", "labelled_e1"}
+    xr.testing.assert_equal(some.drop_vars(["labelled_h1", "labelled_e1"]), data)
+    for part in held_out(some):
+        assert part["labelled_h1"].values.all()
+        assert part["labelled_e1"].values.all()
+    train = split(some, "train")
+    h1, e1 = train["labelled_h1"].values, train["labelled_e1"].values
+    assert (h1.sum(), e1.sum()) == (400, 2000)
+    # 125 stimuli for each combination: 12 or 13 labels, and half of these for the other feature
+    for combination in np.unique(codes(train), axis=0):
+        rows = (codes(train) == combination).all(axis=1)
+        assert h1[rows].sum() in (12, 13)
+        assert abs(e1[rows & (h1 == 1)].sum() - h1[rows].sum() / 2) <= 1
+
+
+def test_a_rare_combination_needs_less_room() -> None:
+    # AND of 8 leaves 2**4 vectors for its 1, which would not do for half of 100 stimuli.
+    features = lay_out({"a": "and-8"})
+    config = BinaryConfig(
+        features, units=12, train=100, validation=4, test=4, prevalence={"a": 0.04}
+    )
+    assert split(make_binary(config), "train")["a"].values.sum() == 4
+    with pytest.raises(StimulusError, match="9 distinct vectors .* leave 16;"):
+        replace(config, prevalence={"a": 0.05})
+
+
+def test_components_are_orthogonal_and_balanced_where_analysed() -> None:
+    config = BinaryConfig(
+        lay_out({"easy": "copy", "mid": "majority-3", "hard": "parity-4"}),
+        train=2000, validation=128, test=256, components=True,
+    )  # fmt: skip
+    data = make_binary(config)
+    for feature, several in [("mid", 7), ("hard", 14)]:
+        names = [str(n) for n, v in data.items() if v.attrs.get("part_of") == feature]
+        assert len(names) == several
+        names += [feature] if feature == "hard" else []
+        for part in held_out(data):
+            x = np.stack([part[name].values for name in names], axis=1).astype(int) * 2 - 1
+            # every combination holds each input pattern equally often: 2**4 of 256 / 8 = 32 / 8
+            expected = part.sizes["stimulus"] * np.eye(len(names), dtype=int)
+            assert (x.sum(axis=0) == 0).all()
+            assert (x.T @ x == expected).all()
+    assert not [n for n, v in data.items() if v.attrs.get("part_of") == "easy"]
+    bits = data["input"].values
+    assert (data["hard_part_4_6_7"].values == bits[:, [4, 6, 7]].sum(axis=1) % 2).all()
+    assert data["hard_part_4_6_7"].attrs == {
+        "kind": "binary", "complexity": 3.0, "chance": 0.5, "rule": "parity",
+        "units": "[4, 6, 7]", "part_of": "hard",
+    }  # fmt: skip
+
+
+def test_components_need_distractors() -> None:
+    with pytest.raises(StimulusError, match="components need 40 combinations .* leave 32"):
+        BinaryConfig(
+            lay_out({"a": "xor", "b": "xor"}),
+            units=9, train=4, validation=80, test=80, components=True,
+        )  # fmt: skip
+    config = BinaryConfig(
+        lay_out({"a": "xor"}), units=8, train=20, validation=32, test=32, components=True
+    )
+    for part in held_out(make_binary(config)):  # vectors that were drawn again kept their patterns
+        counts = np.unique(part["input"].values[:, :2], axis=0, return_counts=True)[1]
+        assert counts.tolist() == [8, 8, 8, 8]
+    with pytest.raises(FeatureError, match="'big' has 7 input units, and so 127"):
+        BinaryConfig(lay_out({"big": "parity-7"}), components=True)

@@ -16,8 +16,7 @@ import xarray as xr
 
 from datasets.prepare import prepare_binary
 from models.config import RunConfig, TrainingConfig
-from models.dump import balanced_accuracy
-from models.loop import final_accuracy, make_optimizer, run, steps
+from models.loop import final_accuracy, run
 from models.mlp import MLP, MLPConfig
 from models.stimuli import load_stimuli, tensors
 from reptools import store
@@ -60,14 +59,23 @@ def tree(path: Path) -> xr.DataTree:
 
 
 def independent(stimuli: Path, step: int, config: RunConfig = BOTH, seed: int = 1) -> MLP:
-    """The network of a run at a step, trained again outside :func:`run`."""
+    """The network of a run at a step, trained again by a plain loop over PyTorch's own parts."""
     inputs, targets = tensors(load_stimuli(stimuli).train, config.train_on)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MLP(12, len(config.train_on), config.model)
-        for done in steps(model, inputs, targets, config.training, seed):
-            if done == step:
-                break
+        optimizer = torch.optim.Adam(model.parameters(), config.training.learning_rate, fused=True)
+        shuffle, rows = torch.Generator().manual_seed(seed), torch.arange(0)
+        for _ in range(step):
+            if len(rows) < config.training.batch:
+                rows = torch.randperm(len(inputs), generator=shuffle)
+            batch, rows = rows[: config.training.batch], rows[config.training.batch :]
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                model(inputs[batch]), targets[batch].float(), reduction="sum"
+            )
+            optimizer.zero_grad()
+            torch.autograd.backward(loss / len(batch))
+            optimizer.step()
     return model.eval()
 
 
@@ -114,7 +122,10 @@ def test_activations_are_those_of_an_independent_pass(
     with torch.no_grad():
         for name, values in model.activations(inputs).items():
             saved = tree[f"layers/{name}"]["activation"].sel(step=step).values
-            np.testing.assert_array_equal(saved, values.numpy())
+            # the same sums in another order: PyTorch's products against those of a stack
+            np.testing.assert_allclose(saved, values.numpy(), rtol=1e-4, atol=1e-4)
+            if step == 0:
+                np.testing.assert_array_equal(saved, values.numpy())
 
 
 def test_readout_maps_the_last_layer_to_the_answers(tree: xr.DataTree) -> None:
@@ -192,7 +203,8 @@ def test_one_feature_alone(stimuli: Path, tmp_path: Path) -> None:
     tree = store.open(run(config, tmp_path / "easy.h5", stimuli=stimuli, seed=1))
     assert set(tree["features"].data_vars) == {"easy", "hard", "idle"}
     assert set(tree["outputs"].data_vars) == {
-        "easy", "accuracy", "learned", "readout_weight", "readout_bias",
+        "easy", "accuracy", "validation_accuracy", "learned", "rank",
+        "readout_weight", "readout_bias",
     }  # fmt: skip
     assert tree["outputs/readout_weight"].shape == (1, 1, 8)
 
@@ -209,64 +221,7 @@ def test_progress_counts_the_steps(stimuli: Path, tmp_path: Path) -> None:
             seed=1,
             progress=lambda *counts: seen.append(counts),
         )
-    assert seen == [(step, 5) for step in range(6)]
-
-
-def test_each_epoch_shows_every_stimulus_once() -> None:
-    shown: list[float] = []
-
-    class Spy(torch.nn.Linear):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            shown.extend(x[:, 0].tolist())
-            return super().forward(x)
-
-    inputs = torch.arange(12.0)[:, None]
-    config = TrainingConfig(learning_rate=1e-6, batch=4, checkpoints=(6,))
-    list(steps(Spy(1, 1), inputs, torch.zeros(12, 1), config, seed=0))
-    assert sorted(shown[:12]) == sorted(shown[12:]) == list(range(12))
-    assert shown[:12] != shown[12:]
-    shown.clear()
-    list(steps(Spy(1, 1), inputs[:10], torch.zeros(10, 1), config, seed=0))
-    assert len(shown) == 24  # the two stimuli left over are not a batch
-    assert len(set(shown[:8])) == 8
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "options"),
-    [
-        ("sgd", torch.optim.SGD, {"momentum": 0, "weight_decay": 0.1}),
-        ("momentum", torch.optim.SGD, {"momentum": 0.8, "weight_decay": 0.1}),
-        ("adam", torch.optim.Adam, {"weight_decay": 0.1, "decoupled_weight_decay": False}),
-        ("adamw", torch.optim.AdamW, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ],
-)
-def test_optimizers(name: str, kind: type, options: dict[str, object]) -> None:
-    config = TrainingConfig(optimizer=name, learning_rate=0.3, momentum=0.8, weight_decay=0.1)
-    model = torch.nn.Linear(3, 2)
-    optimizer = make_optimizer(model, config)
-    assert type(optimizer) is kind
-    group = optimizer.state_dict()["param_groups"][0]
-    assert group["lr"] == 0.3
-    assert {key: group[key] for key in options} == options
-    assert optimizer.param_groups[0]["params"] == list(model.parameters())
-
-
-def test_loss_is_summed_over_features_and_averaged_over_stimuli() -> None:
-    model = torch.nn.Linear(2, 3, bias=False)
-    torch.nn.init.zeros_(model.weight)
-    inputs, targets = torch.ones(4, 2), torch.tensor([[1.0, 0.0, 1.0]] * 4)
-    config = TrainingConfig(optimizer="sgd", learning_rate=1.0, batch=4, checkpoints=(1,))
-    list(steps(model, inputs, targets, config, seed=0))
-    # d/dlogit of the cross-entropy at 0 is 1/2 - target, whatever the number of features
-    torch.testing.assert_close(model.weight.data, (targets[0] - 0.5)[:, None].expand(3, 2))
-
-
-def test_balanced_accuracy_of_an_uneven_set() -> None:
-    assert balanced_accuracy([1, 1, 1, -1], [1, 1, 1, 0]) == 1
-    assert balanced_accuracy([1, 1, 1, 1], [1, 1, 1, 0]) == 0.5
-    assert balanced_accuracy([np.nan, np.nan], [1, 0]) == 0.5
-    with pytest.raises(ParameterError, match="constant over 3 stimuli"):
-        balanced_accuracy([1, 1, 1], [1, 1, 1])
+    assert seen == [(step, 5) for step in range(6)]  # 0 too
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.mlp import MLP, NONLINEARITIES, MLPConfig
+from models.mlp import MLP, MLPConfig
+from models.network import NONLINEARITIES
+from reptools.errors import ParameterError
 
 
 def network(**settings: object) -> MLP:
@@ -66,3 +68,45 @@ def test_hidden_layers_start_equal_whatever_is_trained() -> None:
         two = MLP(6, 2, MLPConfig())
     for a, b in zip(one.hidden.parameters(), two.hidden.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_normalisation_by_hand() -> None:
+    x = torch.randn(9, 6, generator=torch.Generator().manual_seed(1))
+    for kind, axis in (("layer", 1), ("batch", 0)):
+        model = network(normalisation=kind)
+        linear = model.hidden["fc1"].linear
+        z = x @ linear.weight.T + (0 if linear.bias is None else linear.bias)
+        z = (z - z.mean(axis, keepdim=True)) / (
+            z.var(axis, correction=0, keepdim=True) + 1e-5
+        ).sqrt()
+        torch.testing.assert_close(model.activations(x)["fc1"], z.relu())
+
+
+def test_residual_adds_between_hidden_layers_of_equal_width() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = MLP(5, 2, MLPConfig(widths=(5, 5, 4, 4), residual=True))
+    plain = MLP(5, 2, MLPConfig(widths=(5, 5, 4, 4)))
+    plain.load_state_dict(model.state_dict())
+    x = torch.randn(7, 5, generator=torch.Generator().manual_seed(1))
+    layers, before = model.activations(x), x
+    for name, added in (("fc1", 0), ("fc2", 1), ("fc3", 0), ("fc4", 1)):
+        alone = plain.hidden[name](before)
+        torch.testing.assert_close(layers[name], alone + before if added else alone)
+        before = layers[name]
+    assert not torch.equal(model(x), plain(x))
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        ({"normalisation": "group"}, r"normalisation is 'group'.*\['batch', 'layer', 'none'\]"),
+        ({"residual": 1}, "residual is 1"),
+        ({"residual": True, "widths": (8, 4)}, r"no two successive widths of \(8, 4\)"),
+        ({"widths": 8}, "widths is 8"),
+        ({"dropout": "much"}, "dropout is 'much'"),
+    ],
+)
+def test_impossible_settings(settings: dict[str, object], seen: str) -> None:
+    with pytest.raises(ParameterError, match=seen):
+        MLPConfig(**settings)

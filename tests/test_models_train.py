@@ -112,7 +112,7 @@ def test_other_stimuli_in_the_folder_are_refused(file: Path, paths: list[Path]) 
         ({"overrides": {"data.units": 2}}, "units is 2"),
         ({"overrides": {"data.see": 3}}, "unrecognized arguments: --see=3"),
         ({"overrides": {"data.out": "x.h5"}}, r"\['out'\]"),
-        ({"overrides": {"data.kind": "images"}}, "'images'"),
+        ({"overrides": {"data.kind": "films"}}, "'films'"),
         ({"overrides": {"training.batch": 1000}}, "training.batch is 1000"),
     ],
 )
