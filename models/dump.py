@@ -16,8 +16,8 @@ from torch import Tensor
 from reptools.errors import ParameterError
 from reptools.store import Writer
 
+from .architectures.network import Network
 from .learner import Learner
-from .network import Network
 from .objective import balanced_accuracy, split_logits, widths
 from .stimuli import Stimuli, tensors
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from .architectures.mlp import MLPConfig
 from .loop import train_runs
-from .mlp import MLPConfig
 from .settings import RunConfig
 
 Report = Callable[[int, int, int], None]  # (index of the task, steps done, steps in all)

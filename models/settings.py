@@ -9,7 +9,7 @@ from typing import Any
 
 from reptools.errors import ParameterError
 
-from .mlp import MLPConfig
+from .architectures.mlp import MLPConfig
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")

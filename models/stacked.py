@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .mlp import MLP
+from .architectures.mlp import MLP
 
 ALIGNED = 16  # float32 numbers in 64 bytes
 COLUMNS = 8  # the fewest of a product

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.architectures import ARCHITECTURES, make_model
-from models.network import Network
+from models.architectures.network import Network
 from reptools.errors import ParameterError
 
 STREAM = {"width": 8, "heads": 2, "blocks": 2, "expansion": 2}

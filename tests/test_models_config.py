@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from models.cnn import CNNConfig
+from models.architectures.cnn import CNNConfig
+from models.architectures.mlp import MLPConfig
 from models.config import (
     DumpConfig,
     Phase,
@@ -16,7 +17,6 @@ from models.config import (
     load_experiment,
     settings_of,
 )
-from models.mlp import MLPConfig
 from reptools.errors import ParameterError
 
 TEXT = """

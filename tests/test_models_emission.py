@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.attention import Attention, Block, TransformerConfig, sinusoids
-from models.decoder import Decoder, DecoderConfig
-from models.emission import EmittingNetwork
-from models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from models.vit import ViT, ViTConfig
+from models.architectures.attention import Attention, Block, TransformerConfig, sinusoids
+from models.architectures.decoder import Decoder, DecoderConfig
+from models.architectures.emission import EmittingNetwork
+from models.architectures.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from models.architectures.vit import ViT, ViTConfig
 
 SHAPE, OUTPUTS = (5, 7), (2, 3, 2, 4)
 SMALL: dict[str, Any] = {"width": 8, "heads": 2, "blocks": 2, "expansion": 2}

@@ -15,9 +15,9 @@ import torch
 import xarray as xr
 
 from datasets.prepare import prepare_binary
+from models.architectures.mlp import MLP, MLPConfig
 from models.config import RunConfig, TrainingConfig
 from models.loop import final_accuracy, run
-from models.mlp import MLP, MLPConfig
 from models.stimuli import load_stimuli, tensors
 from reptools import store
 from reptools.errors import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.mlp import MLP, MLPConfig
-from models.network import NONLINEARITIES
+from models.architectures.mlp import MLP, MLPConfig
+from models.architectures.network import NONLINEARITIES
 from reptools.errors import ParameterError
 
 

@@ -14,11 +14,11 @@ import torch
 import xarray as xr
 
 from datasets.prepare import prepare_stimuli
-from models.cnn import CNNConfig
-from models.decoder import DecoderConfig
+from models.architectures.cnn import CNNConfig
+from models.architectures.decoder import DecoderConfig
+from models.architectures.mlp import MLPConfig
 from models.learner import Learner, Lesson
 from models.loop import run
-from models.mlp import MLPConfig
 from models.phases import Course
 from models.settings import DumpConfig, Phase, RunConfig, TrainingConfig
 from models.steps import Together

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from datasets.prepare import prepare_stimuli
+from models.architectures.mlp import MLPConfig
 from models.learner import Learner, Lesson
 from models.loop import run, train_runs
-from models.mlp import MLPConfig
 from models.settings import RunConfig, TrainingConfig
 from models.state import load_state, save_state, state_path
 from models.steps import Together

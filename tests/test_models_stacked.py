@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.cnn import CNNConfig
+from models.architectures.cnn import CNNConfig
+from models.architectures.mlp import MLPConfig
 from models.learner import Learner, Lesson
-from models.mlp import MLPConfig
 from models.objective import balanced_accuracy, loss
 from models.pool import Task, in_groups
 from models.settings import Phase, RunConfig, TrainingConfig

@@ -1,6 +1,7 @@
 """Damage is named by variable and place; a repair may itself be killed; readers let go."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -71,13 +72,13 @@ class Killed(BaseException):
 
 STAGES = {
     "rolling back": (recovery, "rollback"),
-    "lowering the record": (recovery, "_record"),
+    "lowering the record": (recovery, "write_record"),
     "filling with NaN": (finishing, "_blank"),
     "trimming": (finishing, "resize"),
     "overwriting": (journal, "_in_order"),
     "copying": (finishing.shutil, "copyfile"),
     "making labels text": (finishing, "_relabel"),
-    "marking": (finishing, "_mark"),
+    "marking": (finishing, "mark"),
     "publishing": (finishing, "sync_directory"),
 }
 
@@ -176,3 +177,18 @@ def test_a_repaired_file_says_what_is_missing(tmp_path):
         assert tree.attrs["complete"] == 0
         assert tree.step.values.tolist() == [0, 1, 2]
         assert tree.stimulus.values.tolist() == list(range(20))
+
+
+def test_a_program_may_end_with_a_leftover_open(tmp_path: Path) -> None:
+    """HDF5 closed it after Python had gone, and crashed."""
+    path = tmp_path / "run.h5"
+    writer = Writer(path, system="s", stimulus=range(4), steps=[0, 1])
+    writer.append({"fc": np.ones((4, 2))}, step=0)
+    program = (
+        "import sys, warnings; warnings.simplefilter('ignore'); from reptools import store;"
+        "tree = store.open(sys.argv[1]); print(tree['layers/fc/activation'].values.sum())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "8.0"), done.stderr

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from datasets.prepare import prepare_stimuli
+from models.architectures.mlp import MLPConfig
 from models.loop import train_runs
-from models.mlp import MLPConfig
 from models.settings import Phase, RunConfig, TrainingConfig
 
 PHASES = (Phase(("hard",), {"hard": 0.5}, steps=17), Phase(("easy", "hard"), {"easy": 0.7}))

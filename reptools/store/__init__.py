@@ -30,7 +30,6 @@ skeleton        making the file before the first number is written
 journal         changing the structure so that a kill at any moment can be undone
 finishing       cut to what was written, text labels, the last rename
 sink            the open partial file: make room, commit, finish
-writer          ``Writer``
 walk            the safety walk, before anything of a file is decoded
 opening         which of a run's files to read; again if its writer changed it
 state           attributes and the commit record of an open file
@@ -39,6 +38,9 @@ tree            the nodes of the DataTree
 reader          ``open``
 selecting       layers by pattern, positions by value, and whether a last step counts
 checksums       stored numbers against the CRCs of their batches
+leftover        what a leftover holds, and where a Writer is told something else
+resuming        a leftover brought to its last commit; batches that it holds already
+writer          ``Writer``
 recovery        ``repair``
 validation      ``validate``
 =============== ==================================================================

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from ..arrays import to_host
 from ..errors import DimensionError, ParameterError, StimulusError
 from . import inputs
 from .names import check_coordinate, check_name
-from .plan import Piece
+from .plan import Piece, Plan
 from .raw import Array
 
 DTYPES = ("float16", "float32", "float64")
+_LABEL_BYTES = 64  # room for a growing str label; more where the first batch needs more
 
 
 def number(values: Any, dtype: str, what: str) -> Array:
@@ -124,6 +125,61 @@ def feature_pieces(features: Any) -> dict[str, Piece]:
         )
         for name, (values, attrs) in arrays.items()
     }
+
+
+def pieces(
+    layers: Mapping[str, Any],
+    groups: Mapping[str, str],
+    dtype: str,
+    step: int | None,
+    features: Any,
+    outputs: Mapping[str, Any] | None,
+    per_step: Mapping[str, Any] | None,
+) -> dict[str, Piece]:
+    """Everything that one append is given, by its path in the file."""
+    unknown = sorted(set(layers) - set(groups))
+    if unknown:
+        raise ParameterError(
+            f"layer {unknown[0]!r} was not in the first batch ({', '.join(groups)}). "
+            "Append the same layers in every batch."
+        )
+    if per_step and step is None:
+        raise ParameterError(
+            f"per_step {next(iter(per_step))!r} is given without a step. Pass step=."
+        )
+    found = layer_pieces(layers, groups, dtype)
+    for name, extra in (
+        ("outputs", output_pieces(outputs or {}, dtype)),
+        ("per_step", step_pieces(per_step or {})),
+        ("features", feature_pieces(features if features is not None else {})),
+    ):
+        twice = sorted(set(extra) & set(found))
+        if twice:
+            raise ParameterError(f"{twice[0]} is given twice, also in {name}. Rename one.")
+        found |= extra
+    return found
+
+
+def label_width(labels: Iterable[str]) -> int:
+    """Bytes of the fixed-width labels of growing stimuli, from those of the first batch."""
+    return max(_LABEL_BYTES, 4 * max((len(label.encode("utf-8")) for label in labels), default=0))
+
+
+def label_piece(labels: Array, plan: Plan | None) -> Piece:
+    """Labels of growing stimuli: numbers, or bytes of the width that the first batch set."""
+    if labels.dtype.kind != "O":
+        return Piece((schema.STIMULUS,), labels, stepped=False)
+    names = labels.tolist()
+    variable = plan.variables[schema.STIMULUS] if plan else None
+    width = variable.dtype.itemsize if variable else label_width(names)
+    longest = max(names, key=lambda label: len(label.encode("utf-8")))
+    if (size := len(longest.encode("utf-8"))) > width:
+        raise StimulusError(
+            f"stimulus {longest!r} takes {size} bytes, and the first batch set "
+            f"the most to {width}. Pass all labels to Writer(stimulus=...)."
+        )
+    coded = np.array([label.encode("utf-8") for label in names], dtype=f"S{width}")
+    return Piece((schema.STIMULUS,), coded, stepped=False)
 
 
 def batch_size(pieces: Mapping[str, Piece]) -> int:

@@ -39,6 +39,27 @@ def batches(stops: Sequence[Sequence[int]], committed: Sequence[int]) -> Iterato
             start, slot = stop, slot + 1
 
 
+def trusted(
+    file: h5py.File, contents: Contents, committed: Sequence[int], *, last_only: bool
+) -> list[int]:
+    """Return what is committed before the first batch that fails its checksum.
+
+    Nor is anything relied on after a step that is not whole, which only a loss of power leaves.
+
+    Parameters
+    ----------
+    file, contents, committed, last_only
+        As in :func:`failures`.
+    """
+    held = list(committed)
+    for _, batch in failures(file, contents, held, last_only=last_only):
+        after = len(held) - batch.step_index - 1
+        held[batch.step_index :] = [batch.start] + [0] * after
+        break
+    short = next((k for k, n in enumerate(held) if n < max(held)), len(held))
+    return [*held[: short + 1], *(0 for _ in held[short + 1 :])]
+
+
 def failures(
     file: h5py.File, contents: Contents, committed: Sequence[int], *, last_only: bool
 ) -> Iterator[tuple[str, Batch]]:

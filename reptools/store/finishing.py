@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import BinaryIO
 
 import h5py
@@ -13,9 +14,10 @@ import numpy as np
 from .. import schema
 from .files import Paths, require_room, sync_directory, sync_file
 from .journal import edit, look
-from .raw import Raw
+from .plan import Variable, chunk_shape
+from .raw import Array, Raw
 from .record import visible
-from .skeleton import open_for_edit
+from .skeleton import add_raw, open_for_edit
 
 Dims = Mapping[str, tuple[str, ...]]
 
@@ -70,6 +72,12 @@ def _blank(file: BinaryIO, raw: Raw, extents: Mapping[str, int], committed: Sequ
     raw.write(file, tuple(origin), np.full(shape, np.nan, dtype=raw.dtype))
 
 
+def write_record(paths: Paths, raw: Raw, committed: Sequence[int]) -> None:
+    """Lower the commit record to what can be relied on."""
+    with open(paths.partial, "r+b", buffering=0) as file:
+        raw.write(file, (0,), np.array(committed, dtype="<i8"))
+
+
 def resize(file: h5py.File, dims: Dims, extents: Mapping[str, int]) -> None:
     """Give shared dimensions new extents in every variable that has them."""
     for path, names in dims.items():
@@ -97,27 +105,27 @@ def text_labels(paths: Paths, dims: Dims) -> None:
     Every variable's reference to its stimuli has to change, which a kill in the middle would
     leave torn; so a copy is changed and takes the file's place when it is whole.
     """
-    size = paths.partial.stat().st_size
-    require_room(paths.partial, size, size)
-    shutil.copyfile(paths.partial, paths.new)
-    with open_for_edit(paths.new) as file:
-        _relabel(file, dims)
-    sync_file(paths.new)
-    os.replace(paths.new, paths.partial)
-    sync_directory(paths.final.parent)
+
+    def as_text(file: h5py.File) -> None:
+        names = [label.decode("utf-8") for label in file[schema.STIMULUS][:].tolist()]
+        _relabel(file, dims, partial(_text, file, names))
+
+    _in_a_copy(paths, as_text)
 
 
-def _relabel(file: h5py.File, dims: Dims) -> None:
-    old = file[schema.STIMULUS]
-    names = [label.decode("utf-8") for label in old[:].tolist()]
-    users = [
-        (file[path], names.index(schema.STIMULUS))
-        for path, names in dims.items()
-        if schema.STIMULUS in names and path != schema.STIMULUS
-    ]
-    for dataset, axis in users:
-        dataset.dims[axis].detach_scale(old)
-    del file[schema.STIMULUS]
+def coded_labels(paths: Paths, dims: Dims, width: int) -> None:
+    """Undo :func:`text_labels`, so that more stimuli can be written; ``width`` is in bytes."""
+
+    def as_bytes(file: h5py.File) -> None:
+        values = np.array(file[schema.STIMULUS][:].tolist(), dtype=f"S{width}")
+        chunk = chunk_shape((schema.STIMULUS,), values.shape, width, schema.STIMULUS)
+        variable = Variable((schema.STIMULUS,), values.shape, chunk, values.dtype, {})
+        _relabel(file, dims, partial(_coded, file, variable, values))
+
+    _in_a_copy(paths, as_bytes)
+
+
+def _text(file: h5py.File, names: list[str]) -> None:
     labels = file.create_dataset(
         schema.STIMULUS,
         data=names,
@@ -126,18 +134,49 @@ def _relabel(file: h5py.File, dims: Dims) -> None:
         maxshape=(None,),
     )
     labels.make_scale(schema.STIMULUS)
+
+
+def _coded(file: h5py.File, variable: Variable, values: Array) -> None:
+    add_raw(file, schema.STIMULUS, variable, frozenset({schema.STIMULUS}))
+    identity = file[schema.STIMULUS].id
+    # in its own type: HDF5 converts no ASCII, which numpy's bytes are to it, to UTF-8
+    identity.write(h5py.h5s.ALL, h5py.h5s.ALL, values, mtype=identity.get_type())
+
+
+def _in_a_copy(paths: Paths, change: Callable[[h5py.File], None]) -> None:
+    size = paths.partial.stat().st_size
+    require_room(paths.partial, size, size)
+    shutil.copyfile(paths.partial, paths.new)
+    with open_for_edit(paths.new) as file:
+        change(file)
+    sync_file(paths.new)
+    os.replace(paths.new, paths.partial)
+    sync_directory(paths.final.parent)
+
+
+def _relabel(file: h5py.File, dims: Dims, make: Callable[[], None]) -> None:
+    old = file[schema.STIMULUS]
+    users = [
+        (file[path], names.index(schema.STIMULUS))
+        for path, names in dims.items()
+        if schema.STIMULUS in names and path != schema.STIMULUS
+    ]
     for dataset, axis in users:
-        dataset.dims[axis].attach_scale(labels)
+        dataset.dims[axis].detach_scale(old)
+    del file[schema.STIMULUS]
+    make()
+    for dataset, axis in users:
+        dataset.dims[axis].attach_scale(file[schema.STIMULUS])
 
 
 def publish(paths: Paths, *, complete: bool) -> None:
     """Mark the file and give it its final name."""
-    _mark(paths, complete)
+    mark(paths, complete=complete)
     os.replace(paths.partial, paths.final)
     sync_directory(paths.final.parent)
 
 
-def _mark(paths: Paths, complete: bool) -> None:
+def mark(paths: Paths, *, complete: bool) -> None:
     """Write the one byte ``complete`` where it lies; the data must be on the disk first."""
     with look(paths) as file:
         offset = file[schema.COMPLETE].id.get_offset()

@@ -70,6 +70,16 @@ class Frame:
             units or {},
         )
 
+    def statics(self) -> dict[str, Static]:
+        """Everything along stimuli and steps that is known beforehand."""
+        found: dict[str, Static] = {}
+        if self.stimulus is not None:
+            found[schema.STIMULUS] = Static((schema.STIMULUS,), self.stimulus)
+        if self.steps is not None:
+            found[schema.STEP] = Static((schema.STEP,), self.steps)
+        features = {f"{schema.FEATURES}/{name}": item for name, item in self.features.items()}
+        return {**found, **self.coords, **features}
+
     def plan(
         self, pieces: Mapping[str, Piece], groups: Mapping[str, str], rows: int, has_step: bool
     ) -> Plan:
@@ -79,14 +89,8 @@ class Frame:
         plan.group_attrs = {schema.LAYERS: {}, schema.FEATURES: {}, schema.OUTPUTS: {}}
         if self.coords:
             plan.attrs[schema.COORDINATES] = _listed(self.coords)
-        if self.stimulus is not None:
-            plan.static[schema.STIMULUS] = Static((schema.STIMULUS,), self.stimulus)
-        if self.steps is not None:
-            plan.static[schema.STEP] = Static((schema.STEP,), self.steps)
-        plan.static |= self.coords
-        for name, feature in self.features.items():
-            path = f"{schema.FEATURES}/{name}"
-            plan.static[path] = feature
+        plan.static |= self.statics()
+        for feature in self.features.values():
             for dim, size in zip(feature.dims[1:], feature.values.shape[1:], strict=True):
                 plan.bare[f"{schema.FEATURES}/{dim}"] = size
         for path, piece in pieces.items():
@@ -127,7 +131,17 @@ class Frame:
         plan.group_attrs[folder] = {schema.LAYER: layer}
         given = self.units.get(layer, {})
         width = plan.variables[f"{folder}/{schema.ACTIVATION}"].shape[-1]
-        for name, values in given.items():
+        plan.static |= self.unit_coords(layer, group, width)
+        if schema.UNIT in given:
+            del plan.bare[f"{folder}/{schema.UNIT}"]
+        beside = [name for name in given if name != schema.UNIT]
+        if beside:
+            plan.group_attrs[folder][schema.COORDINATES] = _listed(beside)
+
+    def unit_coords(self, layer: str, group: str, width: int) -> dict[str, Static]:
+        """Coordinates of the units of one layer, by their paths."""
+        found = {}
+        for name, values in self.units.get(layer, {}).items():
             if name in (schema.ACTIVATION, schema.TOKEN):
                 raise ParameterError(
                     f"units of layer {layer!r} name a coordinate {name!r}, a word of the file's "
@@ -135,12 +149,8 @@ class Frame:
                 )
             where = f"units of layer {layer!r}, coordinate"
             checked = inputs.coordinates({name: values}, schema.UNIT, width, where)
-            plan.static[f"{folder}/{name}"] = checked[name]
-        if schema.UNIT in given:
-            del plan.bare[f"{folder}/{schema.UNIT}"]
-        beside = [name for name in given if name != schema.UNIT]
-        if beside:
-            plan.group_attrs[folder][schema.COORDINATES] = _listed(beside)
+            found[f"{schema.LAYERS}/{group}/{name}"] = checked[name]
+        return found
 
 
 def _beside(features: xr.Dataset) -> dict[str, Any]:
@@ -168,8 +178,14 @@ def check_against(plan: Plan, pieces: Mapping[str, Piece], expected: set[str]) -
         )
     for path, piece in pieces.items():
         variable = plan.variables[path]
-        shape = variable.shape[len(variable.dims) - len(piece.dims) :]
-        for dim, have, want in zip(piece.dims, piece.values.shape, shape, strict=True):
+        own = tuple(dim for dim in variable.dims if dim != schema.STEP)
+        if piece.dims != own:
+            raise DimensionError(
+                f"{path} has dims {piece.dims}, earlier batches had {own}. "
+                "Pass the same dimensions in every batch."
+            )
+        shape = variable.shape[len(variable.dims) - len(own) :]
+        for dim, have, want in zip(own, piece.values.shape, shape, strict=True):
             if dim != schema.STIMULUS and have != want:
                 raise DimensionError(
                     f"{path} has {have} along {dim!r}, earlier batches had {want}. "
@@ -185,9 +201,10 @@ def check_against(plan: Plan, pieces: Mapping[str, Piece], expected: set[str]) -
 
 def _check_coords(plan: Plan, path: str, piece: Piece) -> None:
     for dim, values in piece.coords.items():
-        known = plan.static[f"{path.rpartition('/')[0]}/{dim}"].values
-        if known.tolist() != values.tolist():
+        known = plan.static.get(f"{path.rpartition('/')[0]}/{dim}")
+        names = None if known is None else known.values.tolist()
+        if names != values.tolist():
             raise ParameterError(
-                f"{path} has {dim} {values.tolist()}, earlier steps had {known.tolist()}. "
+                f"{path} has {dim} {values.tolist()}, earlier steps had {names or 'none'}. "
                 "Pass the same coordinates at every step."
             )

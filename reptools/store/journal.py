@@ -10,6 +10,7 @@ file in memory.
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import struct
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 import h5py
 
@@ -156,11 +158,22 @@ class Seen(h5py.File):  # type: ignore[misc]
     def __init__(self, overlay: Overlay) -> None:
         self.overlay = overlay
         super().__init__(overlay, "r", rdcc_nbytes=0)
+        _seen[id(self)] = self
 
     def close(self) -> None:
         """Close the file and what it was read through."""
         super().close()
         self.overlay.close()
+
+
+_seen: WeakValueDictionary[int, Seen] = WeakValueDictionary()
+
+
+@atexit.register
+def _close_seen() -> None:
+    """HDF5 would read through an overlay after Python has taken it down, and crash."""
+    for file in list(_seen.values()):
+        file.close()
 
 
 def look(paths: Paths) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,26 @@ class Place:
         return self.slot == 0
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a Writer's file holds.
+
+    Attributes
+    ----------
+    steps
+        The steps that are complete; empty where batches have no step.
+    begun
+        The step after them, where some of its stimuli are there. The first step of stimuli that
+        become known batch by batch counts as begun until the next begins.
+    stimuli
+        Leading stimuli of the step that was begun, or of a file without steps.
+    """
+
+    steps: tuple[int, ...]
+    begun: int | None
+    stimuli: int
+
+
 class Order:
     """Keeps count of steps and stimuli; nothing moves until :meth:`advance`."""
 
@@ -39,10 +60,25 @@ class Order:
         self.slot = 0
         self.has_step: bool | None = True if steps is not None else None
 
+    def restore(
+        self, values: Sequence[int], labels: Sequence[Any], rows: int, slot: int, *, stepped: bool
+    ) -> None:
+        """Go on where a leftover ends."""
+        self.values, self.rows, self.slot = list(values), rows, slot
+        self.has_step = stepped
+        if self.planned is None:
+            self.labels = list(labels)
+            self._index = {label: i for i, label in enumerate(self.labels)}
+
     @property
-    def grows(self) -> bool:
-        """Whether a batch would add stimuli now, rather than repeat known ones."""
-        return self.planned is None and len(self.values) <= 1
+    def written(self) -> Written:
+        """What is complete, and what was begun."""
+        if not self.has_step or not self.values:
+            return Written((), None, self.rows)
+        known = self.planned is not None or len(self.values) > 1
+        if known and self.rows == self.total:
+            return Written(tuple(self.values), None, 0)
+        return Written(tuple(self.values[:-1]), self.values[-1], self.rows)
 
     @property
     def total(self) -> int:
@@ -51,7 +87,7 @@ class Order:
 
     def place(self, step: int | None, stimulus: Any, rows: int) -> tuple[Place, Array | None]:
         """Find where a batch belongs; also its labels, where it brings new ones."""
-        self._check_use(step)
+        self.check_use(step)
         new = step is not None and (not self.values or step != self.values[-1])
         if new:
             self._check_next(int(step))  # type: ignore[arg-type]
@@ -59,7 +95,7 @@ class Order:
         growing = self.planned is None and len(self.values) + new <= 1
         labels = self._new_labels(stimulus, rows, start) if growing else None
         if not growing:
-            self._check_known(step, stimulus, start, rows)
+            self.check_known(step, stimulus, start, rows)
         index = max(len(self.values) - (not new), 0)
         return Place(index, start, slot), labels
 
@@ -74,7 +110,12 @@ class Order:
                 self._index[label] = len(self.labels)
                 self.labels.append(label)
 
-    def _check_use(self, step: int | None) -> None:
+    def position(self, stimulus: Any) -> int | None:
+        """Return where a batch of these labels begins; None where the first is unknown."""
+        return self._index.get(inputs.labels(stimulus).tolist()[0])
+
+    def check_use(self, step: int | None) -> None:
+        """Refuse a step that is no integer, or that is named in some batches only."""
         if step is not None and (
             isinstance(step, (bool, np.bool_)) or not isinstance(step, (int, np.integer))
         ):
@@ -109,7 +150,8 @@ class Order:
                 "Write the steps of steps= in order."
             )
 
-    def _check_known(self, step: int | None, stimulus: Any, start: int, rows: int) -> None:
+    def check_known(self, step: int | None, stimulus: Any, start: int, rows: int) -> None:
+        """Refuse stimuli that are too many, or not those that stand at this place."""
         where = "" if step is None else f" at step {step}"
         if start + rows > self.total:
             raise StimulusError(

@@ -80,6 +80,17 @@ class Raw:
             while left:
                 left = left[file.write(left) :]
 
+    def read(self, file: BinaryIO, origin: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+        """Read the values of ``shape`` whose first lies at ``origin``."""
+        found = np.empty(shape, dtype=self.dtype)
+        for offset, part in self._pieces(origin, found):
+            file.seek(offset)
+            data = bytearray()
+            while len(data) < part.nbytes and (more := file.read(part.nbytes - len(data))):
+                data += more
+            part[...] = np.frombuffer(data, dtype=self.dtype).reshape(part.shape)
+        return found
+
     def _pieces(self, origin: tuple[int, ...], values: Array) -> Iterator[tuple[int, Array]]:
         """Cut ``values`` into parts that are contiguous on disk, each with its address."""
         if values.size == 0:

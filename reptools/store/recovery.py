@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
 from .. import schema
 from ..errors import StoreError, naming
-from .checksums import failures
+from .checksums import trusted
 from .files import Lock, Paths
-from .finishing import finish
+from .finishing import finish, write_record
 from .journal import look, rollback
+from .leftover import raw_dims
 from .opening import checked, reading
-from .raw import Raw
 from .record import lacking
 from .skeleton import locate
-from .state import attributes, read_text
+from .state import attributes
 
 __all__ = ["repair"]
 
@@ -95,35 +93,20 @@ def _repair(paths: Paths, deep: bool) -> None:
     with reading(paths.partial), look(paths) as file:
         contents = checked(paths.partial, file)
         attrs = attributes(file.id)
-        needed = {schema.COMMITTED, schema.BATCH_STOP, schema.CRC, schema.STORED, schema.COMPLETE}
-        if not needed <= set(contents.items):
-            raise StoreError(f"{paths.partial} has no commit record. It was not left by a Writer.")
         dims = contents.dims()
-        names = [*read_text(file[schema.STORED]), *needed - {schema.STORED, schema.COMPLETE}]
-        # labels that an earlier repair turned into text are no longer written raw
-        raw = [name for name in names if contents.items[name].dtype.kind != "O"]
-        raws = locate(file, {name: dims[name] for name in raw})
-        committed = file[schema.COMMITTED][:].tolist()
+        raws = locate(file, raw_dims(file, contents))
         marked = bool(file[schema.COMPLETE][0])  # killed just before its last rename
-        for _, batch in failures(file, contents, committed, last_only=not deep):
-            committed[batch.step_index :] = [batch.start] + [0] * (
-                len(committed) - batch.step_index - 1
-            )
-            break
+        committed = file[schema.COMMITTED][:].tolist()
+        committed = trusted(file, contents, committed, last_only=not deep)
     if not any(committed):
         raise StoreError(
             f"{paths.partial} holds no complete batch. Delete it, or write again with "
             "overwrite=True."
         )
-    _record(paths, raws[schema.COMMITTED], committed)
+    write_record(paths, raws[schema.COMMITTED], committed)
     stepped = schema.STEP in raws[schema.COMMITTED].dims
     steps, stimuli = (int(attrs[k]) for k in (schema.PLANNED_STEPS, schema.PLANNED_STIMULI))
     missing = lacking(committed, steps=steps, stimuli=stimuli, stepped=stepped)
     whole = missing is None and (marked or bool(stimuli and (steps or not stepped)))
     begun = [n for n in committed if n]
     finish(paths, raws, dims, begun, complete=whole)
-
-
-def _record(paths: Paths, raw: Raw, committed: list[int]) -> None:
-    with open(paths.partial, "r+b", buffering=0) as file:
-        raw.write(file, (0,), np.array(committed, dtype="<i8"))

@@ -40,7 +40,7 @@ def create(path: Path, plan: Plan) -> dict[str, Raw]:
         for name, static in plan.static.items():
             _static(file, name, static, plan.growing)
         for name, variable in plan.variables.items():
-            _raw(file, name, variable, plan.growing)
+            add_raw(file, name, variable, plan.growing)
         for name, dims in plan.dims().items():
             _attach(file, name, dims)
         return locate(file, {name: v.dims for name, v in plan.variables.items()})
@@ -97,7 +97,8 @@ def _static(file: h5py.File, path: str, static: Static, growing: frozenset[str])
     _finish(dataset, name, static.dims, static.attrs)
 
 
-def _raw(file: h5py.File, path: str, variable: Variable, growing: frozenset[str]) -> None:
+def add_raw(file: h5py.File, path: str, variable: Variable, growing: frozenset[str]) -> None:
+    """Allocate a variable that is written raw."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_chunk(variable.chunk)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

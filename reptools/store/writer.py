@@ -26,15 +26,14 @@ from . import inputs
 from .files import Lock, Paths
 from .frame import Frame, check_against
 from .names import group_names
-from .order import Order, Place, schedule
+from .order import Order, Place, Written, schedule
 from .plan import Piece, Plan
 from .raw import Array
 from .record import belongs, lacking
+from .resuming import UNNAMED, Replay, resume
 from .sink import Sink
 
 __all__ = ["Writer"]
-
-_LABEL_BYTES = 64  # room for a growing str label; more where the first batch needs more
 
 
 class Writer:
@@ -79,6 +78,13 @@ class Writer:
         netCDF4-python cannot read). Values are converted; one too large for it is an error.
     overwrite
         Replace an existing file (only when this one is complete) and a leftover.
+    resume
+        Continue the leftover of this run, of a writer that was killed or left by an error. The
+        other arguments must be those that it was begun with (`durable` may differ, and versions
+        are not compared). What is there may be appended again, from any step on: it is compared
+        byte for byte and written once. So a program that is simply run again completes its file,
+        and the file is the same as if nothing had happened. Where there is no leftover, the file
+        is begun; a finished one is refused. Not with `overwrite`.
     durable
         Wait for the disk at every commit, so that batches survive a loss of power too.
 
@@ -86,8 +92,18 @@ class Writer:
     ------
     StoreError
         If the file or a leftover of it exists, another process writes it, or it does not fit.
+        With `resume`: if the file is finished, or the leftover is damaged or was begun with other
+        arguments, which are named; nothing has changed then.
     ParameterError, StimulusError, DimensionError
         If an argument does not hold together.
+
+    Notes
+    -----
+    A leftover is brought to its last commit first: a change of size that was under way is undone,
+    and every batch is held against its checksum, so that what a loss of power took is written
+    again. :attr:`written` says what is there. The next batch is the one after that, or repeats
+    one of those. In a step that was only begun, batches that do not name their stimuli are taken
+    as repeated from its first; to go on behind the others, name them.
 
     Examples
     --------
@@ -103,6 +119,19 @@ class Writer:
     >>> with open(path) as tree:
     ...     print(dict(tree["layers/fc1"].activation.sizes))
     {'step': 2, 'stimulus': 4, 'unit': 8}
+
+    A run that is killed at step 200, and resumed from its state at step 100:
+
+    >>> path, known = folder.name + "/long.h5", {"stimulus": ids, "steps": [0, 100, 200]}
+    >>> killed = Writer(path, system="mlp-0", **known)
+    >>> for step in (0, 100):
+    ...     written = killed.append({"fc1": np.full((4, 8), step)}, step=step)
+    >>> killed.abandon()  # stands in for a kill
+    >>> with Writer(path, system="mlp-0", **known, resume=True) as w:
+    ...     print(w.written)
+    ...     for step in (100, 200):  # step 100 is compared, step 200 is written
+    ...         written = w.append({"fc1": np.full((4, 8), step)}, step=step)
+    Written(steps=(0, 100), begun=None, stimuli=0)
     >>> folder.cleanup()
     """
 
@@ -121,9 +150,15 @@ class Writer:
         provenance: Mapping[str, Any] | None = None,
         dtype: str = "float32",
         overwrite: bool = False,
+        resume: bool = False,
         durable: bool = False,
     ) -> None:
         with naming("Writer"):
+            if overwrite and resume:
+                raise ParameterError(
+                    "overwrite and resume are both on, and resume keeps what overwrite replaces. "
+                    "Choose one."
+                )
             if dtype not in parts.DTYPES:
                 raise ParameterError(f"dtype is {dtype!r}. Choose one of {parts.DTYPES}.")
             if kind not in schema.KINDS:
@@ -150,18 +185,35 @@ class Writer:
             self._closed = False
             self._failure: BaseException | None = None
             self._paths = Paths.of(path)
-            self._start(overwrite)
-
-    def _start(self, overwrite: bool) -> None:
-        paths = self._paths
-        if not paths.final.parent.is_dir():
-            raise StoreError(f"folder {paths.final.parent} does not exist. Create it first.")
-        self._lock = Lock(paths)
-        keep = "keep what it holds with reptools.store.repair(), or "
-        for file, mend in ((paths.partial, keep), (paths.final, "choose another name, or ")):
-            if file.exists() and not overwrite:
+            self._replay: Replay | None = None
+            if not self._paths.final.parent.is_dir():
+                raise StoreError(f"folder {self._paths.final.parent} does not exist. Create it.")
+            self._lock = Lock(self._paths)
+            try:
+                if resume:
+                    self._resume()
+                elif not overwrite:
+                    self._refuse_existing()
+            except BaseException:
                 self._lock.release()
+                raise
+
+    def _refuse_existing(self) -> None:
+        keep = "continue it with resume=True, keep what it holds with reptools.store.repair(), or "
+        paths = self._paths
+        for file, mend in ((paths.partial, keep), (paths.final, "choose another name, or ")):
+            if file.exists():
                 raise StoreError(f"{file} exists already. To go on, {mend}pass overwrite=True.")
+
+    def _resume(self) -> None:
+        found = resume(self._paths, self._frame, self._dtype)
+        if found is None:
+            return
+        held, raws = found
+        self._order.restore(held.steps, held.labels, held.rows, held.slot, stepped=held.stepped)
+        self._replay = Replay(self._order, held.committed)
+        self._plan, self._groups = held.plan, held.groups
+        self._sink = Sink.reopen(self._paths, held.plan, raws, durable=self._durable)
 
     def append(
         self,
@@ -198,7 +250,7 @@ class Writer:
         Returns
         -------
         int
-            Stimuli of this step that are in the file now.
+            Stimuli of this step that are in the file, up to the end of this batch.
 
         Raises
         ------
@@ -206,7 +258,8 @@ class Writer:
             If the batch does not fit; nothing was written, and another may be appended.
         StoreError
             If writing failed, e.g. on a full disk. Earlier batches are safe; no further one is
-            accepted.
+            accepted. Or if a batch that a resumed file holds has other values there; nothing was
+            written.
 
         Examples
         --------
@@ -222,20 +275,41 @@ class Writer:
         with naming("Writer.append"):
             self._check_usable()
             groups = self._groups or group_names(layers)
-            pieces = self._pieces(layers, groups, step, features, outputs, per_step)
+            pieces = parts.pieces(layers, groups, self._dtype, step, features, outputs, per_step)
             rows = parts.batch_size(pieces)
-            place, labels = self._order.place(step, stimulus, rows)
+            again = self._replay.place(step, stimulus, rows) if self._replay else None
+            place, labels = again or self._order.place(step, stimulus, rows)
+            if features and labels is None:
+                raise ParameterError(
+                    "features are given for stimuli that are known already. "
+                    "Pass features= to Writer."
+                )
             # dimensions lie before what has them, so that they are the first to grow on disk:
             # netCDF lets a variable be shorter than its dimension, not longer
             if labels is not None:
-                pieces = {schema.STIMULUS: self._label_piece(labels), **pieces}
+                pieces = {schema.STIMULUS: parts.label_piece(labels, self._plan), **pieces}
             if step is not None and self._order.schedule is None and place.opens_step:
                 pieces = {schema.STEP: Piece((), np.array(step, dtype="<i8")), **pieces}
             if self._plan is not None:
-                check_against(self._plan, pieces, self._expected(place, labels is not None))
-            self._commit(pieces, groups, place, rows)
-            self._order.advance(place, step, labels, rows)
+                try:
+                    check_against(self._plan, pieces, self._expected(place, labels is not None))
+                except (ParameterError, DimensionError) as error:
+                    if again and stimulus is None:
+                        error.add_note(UNNAMED)
+                    raise
+            if again and self._replay:
+                self._compare(pieces, place, step)
+                self._replay.advance(place, rows)
+            else:
+                self._commit(pieces, groups, place, rows)
+                self._order.advance(place, step, labels, rows)
+                self._replay = None
             return place.start + rows
+
+    @property
+    def written(self) -> Written:
+        """What the file holds: the complete steps, and how far the next one goes."""
+        return self._order.written
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -245,56 +319,6 @@ class Writer:
                 f"an earlier write to {self._paths.partial} failed ({self._failure}). What was "
                 "appended before is safe; make a file of it with reptools.store.repair()."
             )
-
-    def _pieces(
-        self,
-        layers: Mapping[str, Any],
-        groups: Mapping[str, str],
-        step: int | None,
-        features: Any,
-        outputs: Mapping[str, Any] | None,
-        per_step: Mapping[str, Any] | None,
-    ) -> dict[str, Piece]:
-        unknown = sorted(set(layers) - set(groups))
-        if unknown:
-            raise ParameterError(
-                f"layer {unknown[0]!r} was not in the first batch ({', '.join(groups)}). "
-                "Append the same layers in every batch."
-            )
-        if per_step and step is None:
-            raise ParameterError(
-                f"per_step {next(iter(per_step))!r} is given without a step. Pass step=."
-            )
-        if features and not self._order.grows:
-            raise ParameterError(
-                "features are given for stimuli that are known already. Pass features= to Writer."
-            )
-        pieces = parts.layer_pieces(layers, groups, self._dtype)
-        for name, extra in (
-            ("outputs", parts.output_pieces(outputs or {}, self._dtype)),
-            ("per_step", parts.step_pieces(per_step or {})),
-            ("features", parts.feature_pieces(features if features is not None else {})),
-        ):
-            twice = sorted(set(extra) & set(pieces))
-            if twice:
-                raise ParameterError(f"{twice[0]} is given twice, also in {name}. Rename one.")
-            pieces |= extra
-        return pieces
-
-    def _label_piece(self, labels: Array) -> Piece:
-        if labels.dtype.kind != "O":
-            return Piece((schema.STIMULUS,), labels, stepped=False)
-        coded = np.array([label.encode("utf-8") for label in labels.tolist()], dtype=bytes)
-        width = max(_LABEL_BYTES, 4 * coded.dtype.itemsize)
-        if self._plan is not None:
-            width = self._plan.variables[schema.STIMULUS].dtype.itemsize
-        if coded.dtype.itemsize > width:
-            longest = max(labels.tolist(), key=lambda label: len(label.encode("utf-8")))
-            raise StimulusError(
-                f"stimulus {longest!r} takes {coded.dtype.itemsize} bytes, and the first batch set "
-                f"the most to {width}. Pass all labels to Writer(stimulus=...)."
-            )
-        return Piece((schema.STIMULUS,), coded.astype(f"S{width}"), stepped=False)
 
     def _expected(self, place: Place, grows: bool) -> set[str]:
         """Paths that a batch at this place must bring."""
@@ -306,6 +330,26 @@ class Writer:
             and (grows or schema.STEP in self._plan.variables[path].dims or not place.step_index)
         }
 
+    def _compare(self, pieces: Mapping[str, Piece], place: Place, step: int | None) -> None:
+        """Refuse a batch that is not, byte for byte, the one in the file at its place."""
+        assert self._sink is not None
+        found = self._sink.difference(pieces, place)
+        if found is None:
+            return
+        where = [] if step is None else [f"step {step}"]
+        if schema.STIMULUS in found.index:
+            label = self._order.labels[place.start + found.index[schema.STIMULUS]]
+            where.append(f"stimulus {label!r}")
+        where += [
+            f"{dim} {i}"
+            for dim, i in found.index.items()
+            if dim not in (schema.STEP, schema.STIMULUS)
+        ]
+        raise StoreError(
+            f"{found.path} is {found.given!r} at {', '.join(where)}, and {self._paths.partial} "
+            f"holds {found.held!r}. Repeat exactly what was written. {UNNAMED}"
+        )
+
     def _commit(
         self, pieces: dict[str, Piece], groups: dict[str, str], place: Place, rows: int
     ) -> None:
@@ -313,7 +357,7 @@ class Writer:
             if self._sink is None or self._plan is None:
                 stepped = schema.STEP in pieces or self._order.schedule is not None
                 plan = self._frame.plan(pieces, groups, rows, stepped)
-                self._sink = Sink(self._paths, plan, durable=self._durable)
+                self._sink = Sink.create(self._paths, plan, durable=self._durable)
                 self._plan, self._groups = plan, groups
             self._sink.make_room(place, rows)
             self._sink.commit(pieces, place, rows)
@@ -390,6 +434,7 @@ class Writer:
         self.abandon()
         if self._sink is not None:
             error.add_note(
-                f"{self._paths.partial} keeps every batch that was appended. "
-                f"reptools.store.repair({str(self._paths.final)!r}) makes a file of it."
+                f"{self._paths.partial} keeps every batch that was appended. Continue it with "
+                "Writer(..., resume=True), or make a file of it as it is: "
+                f"reptools.store.repair({str(self._paths.final)!r})."
             )

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..objective import widths
 from .attention import Positions, TransformerConfig
 from .network import Network
-from .objective import widths
 
 
 class TokenEmbedding(nn.Module):

@@ -21,7 +21,7 @@ class DecoderConfig(TransformerConfig):
     Parameters
     ----------
     width, heads, blocks, expansion, nonlinearity, positions, dropout, residual_to_input
-        As in :class:`models.attention.TransformerConfig`; at least two blocks.
+        As in :class:`models.architectures.attention.TransformerConfig`; at least two blocks.
 
     Raises
     ------

@@ -20,8 +20,8 @@ class EncoderDecoderConfig(TransformerConfig):
     Parameters
     ----------
     width, heads, blocks, expansion, nonlinearity, positions, dropout, residual_to_input
-        As in :class:`models.attention.TransformerConfig`; `blocks` and `residual_to_input` are
-        the encoder's.
+        As in :class:`models.architectures.attention.TransformerConfig`; `blocks` and
+        `residual_to_input` are the encoder's.
     decoder_blocks
         Blocks that the emitted tokens pass.
 

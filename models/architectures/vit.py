@@ -22,7 +22,8 @@ class ViTConfig(TransformerConfig):
     patch
         Side of a patch in pixels; it divides both sides of the image.
     width, heads, blocks, expansion, nonlinearity, positions, dropout, residual_to_input
-        As in :class:`models.attention.TransformerConfig`. Places are counted row by row.
+        As in :class:`models.architectures.attention.TransformerConfig`. Places are counted row by
+        row.
 
     Raises
     ------

@@ -7,12 +7,12 @@ from typing import Any
 
 from reptools.errors import ParameterError
 
+from ..objective import widths
 from .cnn import CNN, CNNConfig
 from .decoder import Decoder, DecoderConfig
 from .encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from .mlp import MLP, MLPConfig
 from .network import Network
-from .objective import widths
 from .resnet import ResNet, ResNetConfig
 from .vit import ViT, ViTConfig
 

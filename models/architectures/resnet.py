@@ -22,7 +22,7 @@ class ResNetConfig:
         Channels of each block; their number is the depth. The stem has as many as the first
         block, at the size of the image; each block halves the map.
     nonlinearity
-        As in :class:`models.mlp.MLPConfig`.
+        As in :class:`models.architectures.mlp.MLPConfig`.
     normalisation
         ``"batch"`` after every convolution, or ``"none"``.
     dropout

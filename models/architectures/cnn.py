@@ -31,7 +31,7 @@ class CNNConfig:
         What halves a block's map: the ``"max"`` or ``"mean"`` of each two by two pixels, or
         ``"none"``.
     nonlinearity
-        As in :class:`models.mlp.MLPConfig`.
+        As in :class:`models.architectures.mlp.MLPConfig`.
     normalisation
         ``"none"``, or ``"batch"`` before each nonlinearity.
     dropout

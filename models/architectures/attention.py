@@ -29,7 +29,7 @@ class TransformerConfig:
     expansion
         Hidden units of a block's two-layer network, in multiples of the width.
     nonlinearity
-        Of that network; as in :class:`models.mlp.MLPConfig`.
+        Of that network; as in :class:`models.architectures.mlp.MLPConfig`.
     positions
         ``"learned"``, or fixed ``"sinusoidal"`` ones; added to the embedded tokens.
     dropout

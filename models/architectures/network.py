@@ -58,7 +58,7 @@ class Network(nn.Module):
             Inputs, as for :meth:`activations`.
         answers
             True values (stimulus, output), int64, for networks that emit one output after
-            another (:class:`models.emission.EmittingNetwork`). Others ignore them.
+            another (:class:`models.architectures.emission.EmittingNetwork`). Others ignore them.
         """
         if self.head is None:
             raise NotImplementedError
