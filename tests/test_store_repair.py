@@ -182,8 +182,12 @@ def test_a_repaired_file_says_what_is_missing(tmp_path):
 def test_a_program_may_end_with_a_leftover_open(tmp_path: Path) -> None:
     """HDF5 closed it after Python had gone, and crashed."""
     path = tmp_path / "run.h5"
-    writer = Writer(path, system="s", stimulus=range(4), steps=[0, 1])
-    writer.append({"fc": np.ones((4, 2))}, step=0)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Writer(path, system="s", stimulus=range(4), steps=[0, 1]) as writer,
+    ):
+        writer.append({"fc": np.ones((4, 2))}, step=0)
+        raise KeyboardInterrupt
     program = (
         "import sys, warnings; warnings.simplefilter('ignore'); from reptools import store;"
         "tree = store.open(sys.argv[1]); print(tree['layers/fc/activation'].values.sum())"
