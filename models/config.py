@@ -119,7 +119,7 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
     ----------
     path
         A TOML file with name, seeds and the tables data, model, training, dump and conditions;
-        looked for in the models folder too, so ``experiments/complexity_bias.toml`` is found
+        looked for in the models folder too, so ``experiments/complexity.toml`` is found
         anywhere. A condition is a list of features to train on, or a table: ``train_on``,
         ``phases`` and ``order``, and the tables ``model``, ``training`` and ``data`` with what
         differs from the file's own. Where one of these names another ``kind``, it stands for

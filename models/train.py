@@ -1,4 +1,4 @@
-"""Train an experiment: ``python -m models.train experiments/complexity_bias.toml --out runs``.
+"""Train an experiment: ``python -m models.train experiments/complexity.toml --out runs``.
 
 One file per network: the activations of every layer on the validation and test stimuli at every
 checkpoint, with features, answers, readout and accuracy.

@@ -20,6 +20,7 @@ from .runs import HEAD, Run, Runs
 Quantity = Callable[..., float]
 QUANTITIES: dict[str, Quantity] = {}
 UNITS: dict[str, str] = {}
+PARTS = "parts of "
 
 
 def quantity(unit: str) -> Callable[[Quantity], Quantity]:
@@ -58,9 +59,20 @@ def explained(
     layer: str = HEAD,
     step: str | int = "last",
     estimator: str = "pooled",
+    tokens: str = "mean",
 ) -> float:
-    """Share of a layer's variance that a feature explains, held out; pooled over tokens."""
-    return _shares(run, layer, step, estimator)[feature]
+    """Share of a layer's variance that a feature explains, held out.
+
+    ``feature="parts of hard"`` stands for all parts of a feature, which are orthogonal, together.
+    With ``tokens="each"``, of the activations at every token, pooled over them.
+    """
+    shares = _shares(run, layer, step, estimator, tokens)
+    if feature.startswith(PARTS):
+        whole = feature.removeprefix(PARTS)
+        return sum(
+            shares[str(f)] for f, v in run.features.items() if v.attrs.get("part_of") == whole
+        )
+    return shares[feature]
 
 
 @quantity("difference of variance\nexplained (R²)")
@@ -73,9 +85,10 @@ def gap(
     layer: str = HEAD,
     step: str | int = "last",
     estimator: str = "pooled",
+    tokens: str = "mean",
 ) -> float:
     """How much more a layer spends on one feature than on another."""
-    shares = _shares(run, layer, step, estimator)
+    shares = _shares(run, layer, step, estimator, tokens)
     return shares[of] - shares[over]
 
 
@@ -87,12 +100,13 @@ def preference(
     layer: str = HEAD,
     step: str | int = "last",
     estimator: str = "pooled",
+    tokens: str = "mean",
 ) -> float:
     """Mean share of the easy features trained on, over its sum with that of the hard ones.
 
     Features ``easy``, ``easy_2`` ... are easy ones. 0.5 is no preference.
     """
-    shares = _shares(run, layer, step, estimator)
+    shares = _shares(run, layer, step, estimator, tokens)
     easy, hard = (
         float(np.mean([shares[name] for name in run.trained_on if name.startswith(kind)]))
         for kind in ("easy", "hard")
@@ -130,20 +144,23 @@ def falls_with_rank(
     layer: str,
     step: str | int = "last",
     estimator: str = "pooled",
+    tokens: str = "mean",
 ) -> float:
     """How fast variance explained falls with the place of a feature among the outputs."""
-    shares = _shares(run, layer, step, estimator)
+    shares = _shares(run, layer, step, estimator, tokens)
     rank = run.tree["outputs"]["rank"].isel(step=-1)
     places = rank.values.astype(float)
     values = np.array([shares[str(name)] for name in rank["feature"].values])
     return -float(np.polyfit(places, values, 1)[0])
 
 
-def _shares(run: Run, layer: str, step: str | int, estimator: str) -> Mapping[str, float]:
+def _shares(
+    run: Run, layer: str, step: str | int, estimator: str, tokens: str
+) -> Mapping[str, float]:
     """Of all features at once: they share the pass over the activations."""
 
     def compute() -> Mapping[str, float]:
-        x = run.layer(layer, step)
+        x = run.layer(layer, step, tokens=tokens)
         result = rt.variance_explained(x, run.features, estimator=estimator, cv="split")
         if "token" in result.dims and estimator == "pooled":
             result = result["explained"].sum("token") / result["total"].sum("token")
@@ -151,7 +168,7 @@ def _shares(run: Run, layer: str, step: str | int, estimator: str) -> Mapping[st
             result = result.mean("token")
         return {str(name): float(result.sel(feature=name)) for name in result["feature"].values}
 
-    return run.once(("shares", layer, step, estimator), compute)
+    return run.once(("shares", layer, step, estimator, tokens), compute)
 
 
 def _course(run: Run, layer: str) -> xr.DataArray:

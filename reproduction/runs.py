@@ -59,9 +59,10 @@ class Run:
         """Activations (step, ..., stimulus, unit) of every layer that was written."""
         return {name: node["activation"] for name, node in self.tree["layers"].children.items()}
 
-    def layer(self, name: str, step: str | int = "last") -> xr.DataArray:
+    def layer(self, name: str, step: str | int = "last", *, tokens: str = "mean") -> xr.DataArray:
         """A layer at one step; "head" is the last one, which feeds the readout.
 
+        Of layers with tokens their mean over tokens, or ``tokens="each"``.
         ``"computed[entry=64]"`` stands for the units of which a coordinate has this value.
         """
         name, _, chosen = name.rstrip("]").partition("[")
@@ -69,7 +70,8 @@ class Run:
         if chosen:
             coordinate, _, value = chosen.partition("=")
             found = found.isel(unit=np.flatnonzero(found[coordinate].values.astype(str) == value))
-        return found.isel(step=self.at(step)) if step != "all" else found
+        found = found if step == "all" else found.isel(step=self.at(step))
+        return found.mean("token") if "token" in found.dims and tokens == "mean" else found
 
     def once(self, key: Any, compute: Callable[[], T]) -> T:
         """What several rows ask of a run is computed once."""
@@ -109,8 +111,6 @@ def account(run: Run, layer: str, names: Iterable[str], *, decodable: bool = Tru
     """Whether the features are learned, and linearly decodable at a layer, at the last step."""
     records = []
     x = run.layer(layer)
-    if "token" in x.dims:  # what can be read from the sequence as a whole
-        x = x.stack(place=("token", "unit"), create_index=False).rename(place="unit")
     for name in names:
         accuracy = float(run.accuracy.isel(step=-1).sel(feature=name))
         probe = float(rt.probe(x, run.features[name], cv="split"))

@@ -37,6 +37,7 @@ LAYERS = (
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 FILES_ONLY = {"errors", "schema", "provenance", "store"}  # what datasets/ and models/ may use
 STAGES = ("datasets", "models")
+FOLDERS = ("reptools", *STAGES, "reproduction", "benchmarks", "examples", "tests")
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def test_reptools_knows_no_stage():
         where(path, found)
         for path in sources("reptools")
         for found in imports(path)
-        if within(found.target, *STAGES)
+        if within(found.target, *STAGES, "reproduction")
     ]
     assert known == []
 
@@ -177,11 +178,37 @@ def test_stages_meet_in_files(stage):
     assert wrong == []
 
 
+def test_reproduction_takes_training_and_analysis_only():
+    assert sources("reproduction")
+    wrong = [
+        where(path, found)
+        for path in sources("reproduction")
+        for found in imports(path)
+        if within(found.target, *FOLDERS, "conftest", "dev")
+        and not within(found.target, "reptools", "models")
+        # itself by relative imports, as in the stages
+        and not (within(found.target, "reproduction") and found.relative)
+    ]
+    assert wrong == []
+
+
+def test_nothing_but_tests_knows_reproduction():
+    scripts = [ROOT / "conftest.py", ROOT / "dev.py"]
+    known = [
+        where(path, found)
+        for path in [*scripts, *(p for f in FOLDERS for p in sources(f))]
+        for found in imports(path)
+        if within(found.target, "reproduction")
+    ]
+    assert [line for line in known if not line.startswith(("reproduction/", "tests/"))] == []
+    assert known  # the tests do
+
+
 def test_nobody_writes_import_datasets():
     # a reader would take it for Hugging Face's; `from datasets.binary import ...` is plain
     bare = [
         where(path, found)
-        for folder in ("reptools", "datasets", "models", "tests", "examples", "benchmarks")
+        for folder in FOLDERS
         for path in sources(folder)
         for found in imports(path)
         if found.target == "datasets"

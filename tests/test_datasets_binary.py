@@ -202,7 +202,7 @@ def test_what_cannot_be_kept(
 def test_stimuli_of_earlier_releases_are_unchanged(
     rules: dict[str, str], settings: dict[str, int], sha: str
 ) -> None:
-    # Taken before prevalence and labels were added; the first set is that of complexity_bias.toml.
+    # Taken before prevalence and labels were added; the first set is that of complexity.toml.
     data = make_binary(BinaryConfig(lay_out(rules), **settings))
     digest = hashlib.sha256()
     for name in ("input", *sorted(rules)):

@@ -1,4 +1,4 @@
-"""The examples run, and the numbers they were written for come out."""
+"""The examples run, and the numbers they were written for come out; the demo is the main job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+import dev
 import reptools as rt
+from reproduction.__main__ import _parser
+from reproduction.rows import EXPERIMENTS, load_study
 from reptools.errors import DeadUnitWarning
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +49,43 @@ def one_thread() -> Iterator[None]:
     importlib.import_module("sklearn.linear_model")  # its libraries must be there to be limited
     with threadpool_limits(1):
         yield
+
+
+# --- the demo ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What dev.py would run; each command ends with 3, as where a row does not count."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(dev, "run", lambda command: commands.append(command) or 3)
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ([], {"fast": False, "seeds": 5, "out": Path("results/demo"), "jobs": None}),
+        (["--fast"], {"fast": True, "seeds": 5, "out": Path("results/demo-fast")}),
+        (
+            ["--seeds", "3", "--jobs", "1", "--fast", "--out", "x"],
+            {"fast": True, "seeds": 3, "jobs": 1, "out": Path("x")},
+        ),
+    ],
+)
+def test_the_demo_is_the_rows_of_complexity(called, given, seen):
+    assert dev.demo(Path("python"), given) == 3
+    python, flag, module, *arguments = called[0]
+    assert (python, flag, module) == (Path("python"), "-m", "reproduction")
+    options = vars(_parser().parse_args(arguments))
+    assert seen.items() <= options.items()
+    rows = load_study(EXPERIMENTS / "complexity.toml").rows
+    assert options["rows"] == list(dict.fromkeys(row.name for row in rows))
+
+
+def test_reproduce_passes_on_what_it_is_given(called):
+    assert dev.reproduce(Path("python"), ["C5", "--fast"]) == 3
+    assert called == [[Path("python"), "-m", "reproduction", "C5", "--fast"]]
 
 
 # --- your_model ---------------------------------------------------------------------------------

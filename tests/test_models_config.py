@@ -232,7 +232,7 @@ def test_missing_key(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=r"no file 'nowhere.toml'.*complexity_bias\.toml"):
+    with pytest.raises(ParameterError, match=r"no file 'nowhere.toml'.*complexity\.toml"):
         load_experiment("nowhere.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("name = ")

@@ -151,9 +151,9 @@ def test_command_and_number_of_jobs(file: Path, paths: list[Path], tmp_path: Pat
     ("arguments", "seen"),
     [
         (["nowhere.toml"], "no file 'nowhere.toml'"),
-        (["experiments/complexity_bias.toml", "--set", "a=b c"], "--set is 'a=b c'"),
-        (["experiments/complexity_bias.toml", "--set", "colour=1"], "colour"),
-        (["experiments/complexity_bias.toml", "--jobs", "0"], "jobs is 0"),
+        (["experiments/complexity.toml", "--set", "a=b c"], "--set is 'a=b c'"),
+        (["experiments/complexity.toml", "--set", "colour=1"], "colour"),
+        (["experiments/complexity.toml", "--jobs", "0"], "jobs is 0"),
     ],
 )
 def test_command_errors_are_one_line(

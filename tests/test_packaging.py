@@ -110,7 +110,8 @@ def test_what_the_requirements_need_is_pinned_too():
 
 
 def test_no_file_names_a_registry():
-    folders = ("reptools", "datasets", "models", "tests", "examples", "benchmarks", ".ci")
+    stages = ("datasets", "models", "reproduction")
+    folders = ("reptools", *stages, "tests", "examples", "benchmarks", ".ci")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*")] + [*ROOT.iterdir()]
     named = {}
     for path in files:
