@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The project's commands: ``python dev.py demo``, ``python dev.py test``, and the checks of CI.
+"""The project's commands: ``python dev.py demo``, ``python dev.py test``, and some more.
 
 Each command first makes or updates a virtual environment of its own (``.venv``, or the folder
 named by ``--venv`` or ``REPTOOLS_VENV``) and then runs inside it. Only the standard library is
@@ -109,8 +109,15 @@ def environment(folder: Path) -> Path:
 
 
 def demo(python: Path, args: Sequence[str] = ()) -> int:
-    """Run the main job; takes its options, such as --fast and --out FOLDER."""
-    return run([python, "examples/complexity_bias.py", *args])
+    """Run the main job; takes options of `reproduce`: --fast, --out, --seeds, --jobs."""
+    out = "results/demo-fast" if "--fast" in args else "results/demo"
+    main_job = ["complexity", "--seeds", "5", "--out", out]
+    return reproduce(python, [*main_job, *args])  # of an option given twice the last one counts
+
+
+def reproduce(python: Path, args: Sequence[str] = ()) -> int:
+    """Train and measure all claims, or those named; takes the options of python -m reproduction."""
+    return run([python, "-m", "reproduction", *args])
 
 
 def test(python: Path, args: Sequence[str] = ()) -> int:
@@ -168,7 +175,7 @@ def build_wheel(python: str | Path, folder: Path) -> Path:
         return [
             name
             for name in names
-            if name in {".git", "build", "dist", "runs", "__pycache__"}
+            if name in {".git", "build", "dist", "runs", "results", "__pycache__"}
             or name.endswith((".egg-info", "_cache", ".h5", ".partial"))
             or (Path(parent) / name / "pyvenv.cfg").exists()
         ]
@@ -190,7 +197,7 @@ def foreign_files(built: Path) -> list[str]:
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
-    step.__name__: step for step in (demo, test, lint, types, wheel, check)
+    step.__name__: step for step in (demo, reproduce, test, lint, types, wheel, check)
 }
 
 
@@ -201,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="dev.py",
         description="Commands of the reptools checkout. Each makes its own environment first.",
-        epilog="\n".join(f"  {name:<6}{step.__doc__}" for name, step in COMMANDS.items()),
+        epilog="\n".join(f"  {name:<10}{step.__doc__}" for name, step in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -16,7 +16,17 @@ from .harness import measure
 from .peers import VARIABLE, environments
 from .rows import Row, without_targets
 
-SUITES = ("cka", "rdm", "comparators", "ridge", "probes", "variance", "streaming", "store")
+SUITES = (
+    "cka",
+    "rdm",
+    "comparators",
+    "ridge",
+    "probes",
+    "variance",
+    "streaming",
+    "store",
+    "training",
+)
 ON_REQUEST = ("large",)  # takes 8 GB of disk and the better part of an hour
 
 

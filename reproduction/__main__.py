@@ -1,4 +1,4 @@
-"""``python -m reproduction [ROW ...]``: train, measure, and write results/report.html.
+"""``python -m reproduction [NAME ...]``: train, measure, and write results/report.html.
 
 Started again after a kill it goes on where it was, to the same numbers.
 """
@@ -31,13 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns 0; 1 after an error that left no row; 3 where a study failed or a row does not count.
     """
     options = _parser().parse_args(arguments)
+    # a run is never resumed with other settings
+    options.out = options.out or Path("results-fast" if options.fast else "results")
     console = Console()
     began = time.monotonic()
     # dead ReLU units are expected here; who has learned what is in the table
     warnings.simplefilter("ignore", rt.errors.DeadUnitWarning)
     warnings.simplefilter("ignore", rt.errors.NotLearnedWarning)
     try:
-        studies = load_studies(options.rows)
+        studies = load_studies(options.names)
     except ReptoolsError as error:
         print(error, file=sys.stderr)
         return 1
@@ -78,11 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reproduction", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="C1 ... E5; default: all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="rows (C1 ... E5) or studies; default: all"
+    )
     parser.add_argument(
         "--fast", action="store_true", help="settings of seconds, no verdict counts"
     )
-    parser.add_argument("--out", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--out", type=Path, help="default: results, or results-fast")
     parser.add_argument("--seeds", type=int, help="number of seeds; default: those of the files")
     parser.add_argument("--jobs", type=int, help="processes; default: number of cores")
     parser.add_argument("--overwrite", action="store_true", help="train all anew")

@@ -21,6 +21,7 @@ Quantity = Callable[..., float]
 QUANTITIES: dict[str, Quantity] = {}
 UNITS: dict[str, str] = {}
 PARTS = "parts of "
+LOWEST_ALPHA = 1e-9  # features of a network without noise ask for next to no penalty
 
 
 def quantity(unit: str) -> Callable[[Quantity], Quantity]:
@@ -280,7 +281,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 def predicted(run: Run, runs: Runs, *, by: str, layer: str = HEAD, method: str = "ridge") -> float:
     """How well the units of a layer are predicted by those of the runs of another condition."""
     scores = [
-        float(rt.predictivity(other.layer(layer), run.layer(layer), method=method).mean())
+        float(
+            rt.predictivity(
+                other.layer(layer), run.layer(layer), method=method, lowest_alpha=LOWEST_ALPHA
+            ).mean()
+        )
         for other in runs[by]
         if other.name != run.name
     ]

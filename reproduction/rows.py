@@ -149,23 +149,28 @@ def load_study(path: Path) -> Study:
 
 
 def load_studies(wanted: Sequence[str] = ()) -> list[Study]:
-    """All experiment files with rows, or those that have the rows `wanted` (of which only these).
+    """All experiment files with rows, or what is wanted of them: studies and rows, by name.
 
     Raises
     ------
     ParameterError
-        No file has a row that is wanted.
+        No study and no row has a name that is wanted.
     """
-    studies = [
-        study for path in sorted(EXPERIMENTS.glob("*.toml")) if (study := load_study(path)).rows
+    studies = [load_study(path) for path in sorted(EXPERIMENTS.glob("*.toml"))]
+    rows = list(dict.fromkeys(row.name for study in studies for row in study.rows))
+    names = [study.name for study in studies]
+    if unknown := [name for name in wanted if name not in (*rows, *names)]:
+        raise ParameterError(
+            f"load_studies: {unknown[0]!r} is no row and no study. Rows: {', '.join(rows)}. "
+            f"Studies: {', '.join(names)}."
+        )
+    chosen = [
+        replace(study, rows=tuple(row for row in study.rows if row.name in wanted))
+        if wanted and study.name not in wanted
+        else study
+        for study in studies
     ]
-    known = list(dict.fromkeys(row.name for study in studies for row in study.rows))
-    if unknown := [name for name in wanted if name not in known]:
-        raise ParameterError(f"load_studies: no row {unknown[0]!r}. There are {', '.join(known)}.")
-    if not wanted:
-        return studies
-    chosen = [(study, tuple(row for row in study.rows if row.name in wanted)) for study in studies]
-    return [replace(study, rows=rows) for study, rows in chosen if rows]
+    return [study for study in chosen if study.rows]
 
 
 def _row(table: Mapping[str, Any], file: str) -> Row:

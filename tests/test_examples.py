@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 import dev
 import reptools as rt
 from reproduction.__main__ import _parser
-from reproduction.rows import EXPERIMENTS, load_study
+from reproduction.rows import load_studies
 from reptools.errors import DeadUnitWarning
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,14 +73,14 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         ),
     ],
 )
-def test_the_demo_is_the_rows_of_complexity(called, given, seen):
+def test_the_demo_is_the_study_of_complexity(called, given, seen):
     assert dev.demo(Path("python"), given) == 3
     python, flag, module, *arguments = called[0]
     assert (python, flag, module) == (Path("python"), "-m", "reproduction")
     options = vars(_parser().parse_args(arguments))
     assert seen.items() <= options.items()
-    rows = load_study(EXPERIMENTS / "complexity.toml").rows
-    assert options["rows"] == list(dict.fromkeys(row.name for row in rows))
+    assert options["names"] == ["complexity"]
+    assert [study.name for study in load_studies(options["names"])] == ["complexity"]
 
 
 def test_reproduce_passes_on_what_it_is_given(called):

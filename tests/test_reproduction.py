@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,7 +149,10 @@ def test_every_experiment_file_holds_together(path: Path) -> None:
 def test_rows_are_found_by_name() -> None:
     chosen = load_studies(["C5"])
     assert [row.name for study in chosen for row in study.rows] == ["C5", "C5"]
-    with pytest.raises(ParameterError, match="no row 'C99'. There are"):
+    both = load_studies(["order", "C4"])
+    assert {study.name for study in both} == {"order", "complexity"}
+    assert len(load_studies(["complexity"])[0].rows) > len(both[0].rows)
+    with pytest.raises(ParameterError, match="'C99' is no row and no study. Rows: C8, .*Studies"):
         load_studies(["C99"])
 
 
@@ -220,6 +229,32 @@ def test_likeness_leaves_the_run_itself_out() -> None:
     other = replace(planted(1, easy=0.0, hard=1.0), condition="both")
     runs = {"both": [run, other]}
     assert find("likeness")(run, runs, to="both", metric="cka") < 0.6
+
+
+@pytest.mark.slow
+def test_a_command_that_was_killed_comes_to_the_same_numbers(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1]
+
+    def command(out: str) -> list[str]:
+        names = ["complexity", "--fast", "--jobs", "1", "--out", str(tmp_path / out)]
+        return [sys.executable, "-m", "reproduction", *names]
+
+    def numbers(out: str) -> Any:
+        return json.loads((tmp_path / out / "rows.json").read_text())
+
+    quiet: Any = {"cwd": root, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for seconds in (4, 7, 10):  # while starting, training, and between two networks
+        process = subprocess.Popen(command("killed"), **quiet, start_new_session=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(command("killed"), **quiet, check=False).returncode == 0
+    assert subprocess.run(command("undisturbed"), **quiet, check=False).returncode == 0
+    assert numbers("killed") == numbers("undisturbed")
+    # and once more, which trains nothing
+    assert subprocess.run(command("killed"), **quiet, check=False).returncode == 0
+    assert numbers("killed") == numbers("undisturbed")
 
 
 def test_page_and_numbers(tmp_path: Path) -> None:
