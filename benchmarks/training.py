@@ -146,5 +146,5 @@ def _row(quick: bool, widths: str, batch: int, steps: int, target: float) -> Row
         # in our environment: the same build of torch
         peers=(Contender("torch plain loop", plain_loop, target=target),),
         tolerance=1e-3,
-        bound="the products, which a plain loop has as well: see limit",
+        bound="the products, which a plain loop takes as well, then ReLU and page faults",
     )

@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 TABLES = ("model", "training", "data")  # what a condition may override in part
-ELSEWHERE = ("title", "rows", "fast")  # what is claimed of the runs, and read by others
 ELSEWHERE = ("title", "fast", "rows")  # for the reproduction, which reads the same file
 KINDS = {"model": "mlp", "data": "binary"}
 T = TypeVar("T")

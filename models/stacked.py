@@ -135,25 +135,26 @@ def _stacked(
 class _Linear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.weight, self.bias = weight, bias[:, None]  # (network, out, in), (network, 1, out)
+        self.weight, self.bias = weight, bias  # (network, out, in), (network, out)
 
     def forward(self, x: Tensor) -> Tensor:
         # products with few columns take kernels of their own, alone others than in company
         lacking = max(COLUMNS - self.weight.shape[1], 0)
         weight = nn.functional.pad(self.weight, (0, 0, 0, lacking)) if lacking else self.weight
         bias = nn.functional.pad(self.bias, (0, lacking)) if lacking else self.bias
-        y = torch.baddbmm(bias, x, weight.transpose(1, 2))
-        return y[..., : self.weight.shape[1]]  # (network, stimulus, out)
+        # a view made once would be replayed, zeros and all, at every step of the optimizer
+        y = torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
+        return y[..., : self.weight.shape[1]] if lacking else y  # (network, stimulus, out)
 
 
 class _LayerNorm(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, eps: float) -> None:
         super().__init__()
-        self.weight, self.bias, self._eps = weight[:, None], bias[:, None], eps
+        self.weight, self.bias, self._eps = weight, bias, eps
 
     def forward(self, x: Tensor) -> Tensor:
         normal = nn.functional.layer_norm(x, x.shape[-1:], eps=self._eps)
-        return normal * self.weight + self.bias  # (network, stimulus, unit)
+        return normal * self.weight[:, None] + self.bias[:, None]  # (network, stimulus, unit)
 
 
 class _Dropout(nn.Module):

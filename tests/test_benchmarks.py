@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import __main__ as command
-from benchmarks import harness, peers, processes, table, worker
+from benchmarks import harness, peers, processes, table, training, worker
 from benchmarks.rows import OURS, Contender, Finding, Row
 
 # --- contenders, which run in processes of their own --------------------------------------------
@@ -253,6 +254,18 @@ def test_every_suite_has_rows_whose_contenders_can_be_found(suite, quick):
                 assert hasattr(module, contender.start.__name__)
         if quick:
             assert all(other.target is None for other in others)
+
+
+def test_a_stack_and_a_plain_loop_train_the_same_networks(tmp_path):
+    for each in command.rows_of("training", quick=True):
+        inputs = each.inputs(tmp_path, **each.sizes)
+        (peer,) = each.peers
+        assert inputs["steps"] > training.EARLY > len(inputs["inputs"]) // inputs["batch"]
+        found = np.stack(each.ours.start(**inputs)())
+        with torch.random.fork_rng(devices=[]):  # a plain loop seeds the global generator
+            difference = np.abs(found - np.stack(peer.start(**inputs)())).max()
+        assert difference < each.tolerance * np.abs(found).max()
+        assert len(found) == inputs["seeds"] and not np.allclose(found[0], found[1])
 
 
 # --- environments -------------------------------------------------------------------------------
