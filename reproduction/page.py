@@ -122,12 +122,10 @@ def _show(page: Page, outcome: Outcome) -> None:
     if row.figure and all(outcome.runs.values()):
         figure, caption = FIGURES[row.figure](outcome.runs, row, colours)
         page.figure(figure, f"{row.name}. {caption}")
-    page.table(
-        [
-            {key: r[key] for key in r if key not in ("row", "claim", "expected")}
-            for r in verdict_records(outcome)
-        ],
-    )
+    columns = ["larger", "smaller", "effect [95 %]", "seeds", "verdict"]
+    if len(outcome.measured) > 1:
+        columns.insert(0, "variant")
+    page.table([{key: r[key] for key in columns} for r in verdict_records(outcome)])
     if row.tried:
         page.text("Also tried: " + "; ".join(row.tried) + ".")
     page.details("Which runs count", _accounts(outcome.accounts))
