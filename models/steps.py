@@ -136,7 +136,7 @@ class Together:
             self._order = torch.stack([one.shuffled(count) for one in self._learners])
         rows = self._order[:, at : at + config.batch]  # (network, stimulus)
         x, answers = _gather(lesson.inputs, rows), _gather(lesson.targets, rows)
-        logits = self.stack(x, answers)  # (network, stimulus, logit)
+        logits = self.stack(x, self._shown(answers, rows))  # (network, stimulus, logit)
         total = loss(logits, answers, lesson.outputs, self._weights(rates, rows))
         self.stack.backward(total / config.batch)  # mean over stimuli, sum over features
         if config.clip is not None:
@@ -145,6 +145,12 @@ class Together:
         if config.warmup or config.schedule != "constant":
             self._optimizer.param_groups[0]["lr"] = learning_rate(config, step)
         self._optimizer.step()
+
+    def _shown(self, answers: Tensor, rows: Tensor) -> Tensor:
+        """Answers that an emitting network is fed: its own (-1) where a label is hidden."""
+        if self._lesson.labelled is None:
+            return answers
+        return answers.masked_fill(_gather(self._lesson.labelled, rows) == 0, -1)
 
     def _rates(self) -> Tensor | None:
         """Share of stimuli that each output is trained on (network, 1, output); None: all."""

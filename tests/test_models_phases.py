@@ -140,6 +140,29 @@ def test_stimuli_without_a_label_give_no_gradient(lesson: Lesson) -> None:
     assert torch.equal(readout((), other), readout((), lesson))
 
 
+def test_hidden_labels_are_not_fed_back_either() -> None:
+    """What is emitted later sees the answers before it: a hidden one must change nothing."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.one_hot(torch.randint(4, (64, 6), generator=rng), 4).float()
+    targets = torch.randint(2, (64, 2), generator=rng)
+    labelled = torch.ones(64, 2)
+    labelled[::2, 0] = 0
+    lesson = Lesson(x, targets, labelled, (2, 2))
+    hidden = torch.where(labelled[:, 0] == 0, 1 - targets[:, 0], targets[:, 0])
+    other = replace(lesson, targets=torch.stack([hidden, targets[:, 1]], dim=1))
+    known = replace(other, labelled=torch.ones(64, 2))
+    model = DecoderConfig(width=8, heads=2, blocks=2)
+    config = replace(BOTH, model=model, training=replace(TRAINING, batch=64))
+
+    def trained(taught: Lesson) -> torch.Tensor:
+        learner = Learner(config, 0, taught)
+        Together([learner], taught).advance(3, lambda _: None)
+        return torch.cat([p.detach().flatten() for p in learner.model.parameters()])
+
+    assert torch.equal(trained(lesson), trained(other))
+    assert not torch.equal(trained(lesson), trained(known))
+
+
 def outputs(path: Path) -> xr.Dataset:
     assert store.validate(path) == []
     with store.open(path) as tree:
