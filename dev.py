@@ -175,7 +175,7 @@ def build_wheel(python: str | Path, folder: Path) -> Path:
         return [
             name
             for name in names
-            if name in {".git", "build", "dist", "runs", "results", "__pycache__"}
+            if name in {".git", "build", "dist", "runs", "results", "results-fast", "__pycache__"}
             or name.endswith((".egg-info", "_cache", ".h5", ".partial"))
             or (Path(parent) / name / "pyvenv.cfg").exists()
         ]
