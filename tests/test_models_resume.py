@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,14 +42,21 @@ class StoppedError(Exception):
     """What ends a training in these tests."""
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Numbers and provenance hang on the number of threads; what was not learned is no news."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotLearnedWarning)
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +66,7 @@ def stimuli(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(stimuli: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotLearnedWarning)
+    with one_thread():
         return run(BOTH, tmp_path_factory.mktemp("whole") / "both.h5", stimuli=stimuli, seed=3)
 
 

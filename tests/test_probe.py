@@ -554,7 +554,7 @@ def test_control_is_absent_with_a_warning_where_types_do_not_recur():
 
 def test_bad_controls_are_refused_by_name():
     x, noun = words()
-    with pytest.raises(ParameterError, match="probe: 'verb' is no coordinate"):
+    with pytest.raises(ParameterError, match="probe: control='verb' is no coordinate"):
         probe(x, feature(noun, x), control="verb")
     with pytest.raises(ParameterError, match="probe: control='word' needs a class feature"):
         probe(x, feature(x.values[:, 0], x), control="word")
