@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from models import encrypted
 from models.config import load_experiment
@@ -40,15 +38,10 @@ def _encrypt(study: Study, folder: Path, options: argparse.Namespace) -> dict[st
     """Seconds of work, and so done anew each time."""
     table = study.table(options.fast)
     folder.mkdir(parents=True, exist_ok=True)
-    stimuli = prepare(_data(table), folder / "stimuli.h5", overwrite=True)
+    stimuli = prepare(table["data"], folder / "stimuli.h5", overwrite=True)
     paths: list[Path] = []
     for seed in table["seeds"][: options.seeds]:
         scheme = LWE(**(study.scheme or {}))
         written = encrypted.run(stimuli, folder, seed=seed, scheme=scheme, overwrite=True)
         paths += written.values()
     return open_runs(paths, threshold=1.0)
-
-
-def _data(table: Mapping[str, Any]) -> Mapping[str, Any]:
-    data: Mapping[str, Any] = table["data"]
-    return data
