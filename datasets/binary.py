@@ -19,6 +19,7 @@ from .sampling import (
     HELD_OUT,
     SPLITS,
     check_config,
+    check_names,
     draw_labelled,
     draw_values,
     labelled_coords,
@@ -83,13 +84,10 @@ class BinaryConfig:
         self._check_room()
 
     def _check_names(self) -> None:
-        if not self.features:
-            raise FeatureError("BinaryConfig: features is empty. Name at least one feature.")
         names = [feature.name for feature in self.features]
         if self.components:
             names += [part.name for feature in self.features for part in walsh_parts(feature)]
-        if len(set(names)) < len(names):
-            raise FeatureError(f"BinaryConfig: features are named {names}. Name each differently.")
+        check_names(self, names)
 
     def _check_units(self) -> None:
         owner: dict[int, str] = {}

@@ -130,10 +130,7 @@ class Feature:
     @cached_property
     def patterns(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The feature's input patterns (pattern, size) for which it is 0, and those for 1."""
-        counted = np.arange(2**self.size)[:, None] >> np.arange(self.size) & 1
-        every = counted.astype(np.uint8)
-        value = np.asarray(RULES[self.rule].function(every.astype(bool))).astype(bool)
-        return every[~value], every[value]
+        return patterns_of(RULES[self.rule].function, self.size)
 
     @property
     def attrs(self) -> dict[str, str | float]:
@@ -145,6 +142,15 @@ class Feature:
             "rule": self.rule,
             "units": str(list(self.units)),
         }
+
+
+def patterns_of(
+    function: Callable[[NDArray[np.bool_]], Any], size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """All inputs (pattern, size) for which a Boolean function is 0, and those for 1."""
+    every = (np.arange(2**size)[:, None] >> np.arange(size) & 1).astype(np.uint8)
+    value = np.asarray(function(every.astype(bool))).astype(bool)
+    return every[~value], every[value]
 
 
 def lay_out(rules: Mapping[str, str]) -> tuple[Feature, ...]:

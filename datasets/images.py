@@ -20,6 +20,7 @@ from .sampling import (
     HELD_OUT,
     SPLITS,
     check_config,
+    check_names,
     draw_labelled,
     draw_values,
     labelled_coords,
@@ -88,11 +89,7 @@ class ImagesConfig:
     labelled: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.features:
-            raise FeatureError("ImagesConfig: features is empty. Name at least one feature.")
-        names = [feature.name for feature in self.features]
-        if len(set(names)) < len(names):
-            raise FeatureError(f"ImagesConfig: features are named {names}. Name each differently.")
+        check_names(self, [feature.name for feature in self.features])
         if unknown := sorted(set(self.nuisance) - set(PROPERTIES)):
             raise ParameterError(
                 f"ImagesConfig: nuisance names {unknown}. Use some of {list(PROPERTIES)}."

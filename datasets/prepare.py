@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -148,9 +147,6 @@ def prepare_stimuli(
     ) as writer:
         writer.append({"input": data["input"].transpose("stimulus", ...).values})
     return Path(path)
-
-
-prepare_binary = partial(prepare_stimuli, "binary")
 
 
 def _settings(kind: Kind) -> list[Field[Any]]:

@@ -55,6 +55,20 @@ def check_name(name: object) -> None:
         )
 
 
+def check_names(config: Config, names: Sequence[str]) -> None:
+    """Refuse settings without a feature, or with two of one name.
+
+    Raises
+    ------
+    FeatureError
+    """
+    owner = type(config).__name__
+    if not names:
+        raise FeatureError(f"{owner}: features is empty. Name at least one feature.")
+    if len(set(names)) < len(names):
+        raise FeatureError(f"{owner}: features are named {list(names)}. Name each differently.")
+
+
 def check_config(config: Config, levels: Mapping[str, int], **more: tuple[int, int]) -> None:
     """Check the settings that all kinds share.
 

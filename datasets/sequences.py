@@ -35,6 +35,7 @@ from .sampling import (
     HELD_OUT,
     SPLITS,
     check_config,
+    check_names,
     draw_labelled,
     draw_values,
     labelled_coords,
@@ -91,13 +92,7 @@ class SequencesConfig:
     labelled: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.features:
-            raise FeatureError("SequencesConfig: features is empty. Name at least one feature.")
-        names = [feature.name for feature in self.features]
-        if len(set(names)) < len(names):
-            raise FeatureError(
-                f"SequencesConfig: features are named {names}. Name each differently."
-            )
+        check_names(self, [feature.name for feature in self.features])
         own = "".join(feature.symbols for feature in self.features)
         if len(set(own)) < len(own):
             raise FeatureError(

@@ -35,6 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reptools.errors import FeatureError, StimulusError, some
 
+from .features import patterns_of
 from .sampling import check_name
 
 Bits = NDArray[np.uint8]
@@ -187,10 +188,7 @@ class TokenFeature:
         """Which symbols (pattern, token), 0 for A, the tokens can have for value 0, and for 1."""
         if len(self.symbols) == 1:
             return np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8)
-        counted = np.arange(2**self.tokens)[:, None] >> np.arange(self.tokens) & 1
-        every = counted.astype(np.uint8)
-        value = np.asarray(TOKEN_RULES[self.rule].function(every.astype(bool))).astype(bool)
-        return every[~value], every[value]
+        return patterns_of(TOKEN_RULES[self.rule].function, self.tokens)
 
     @property
     def attrs(self) -> dict[str, str | float]:

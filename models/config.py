@@ -146,7 +146,7 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
             f"load_experiment: {found} is not TOML: {error}. Correct the file."
         ) from None
     for key, value in (overrides or {}).items():
-        _override(table, key, value)
+        override(table, key, value)
     return _experiment(table)
 
 
@@ -156,7 +156,8 @@ def experiment_files() -> list[Path]:
     return [f for f in files if "conditions" in tomllib.loads(f.read_text(encoding="utf-8"))]
 
 
-def _override(table: dict[str, Any], key: str, value: Any) -> None:
+def override(table: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key of nested tables in place: ``"training.batch"``."""
     *parents, last = key.split(".")
     for parent in parents:
         inner = table.setdefault(parent, {})

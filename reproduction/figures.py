@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ import reptools as rt
 from reptools import plots
 from reptools.plots.style import INK, SOFT, bare, blank, say
 
-from .quantities import PRESETS, UNITS
+from .quantities import PRESETS, UNITS, all_shares, at_head, over_training, steered
 from .rows import Row
 from .runs import HEAD, Run, Runs
 
@@ -68,13 +68,7 @@ def place_names(row: Row) -> list[str]:
 def course(runs: Runs, row: Row, colours: Colours) -> tuple[Figure, str]:
     """Variance explained over training, with the steps at which features are learned."""
     group = runs[str(row.options["condition"])]
-    result = _over_seeds(
-        group,
-        [
-            rt.variance_explained(run.layer(HEAD, "all"), run.features, denominator="final")
-            for run in group
-        ],
-    )
+    result = _over_seeds(group, [over_training(run, HEAD) for run in group])
     accuracy = _over_seeds(group, [run.accuracy for run in group])
     figure = plots.variance_over_training(result, accuracy=accuracy, colours=colours)
     return figure, "Variance explained over training, as a share of the total at the last step."
@@ -111,12 +105,17 @@ def doses(runs: Runs, row: Row, colours: Colours) -> tuple[Figure, str]:
     group = runs[str(row.options["condition"])]
     names = group[0].trained_on
     axes = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
-    norms = np.linspace(0, 1.5 * max(_largest_norm(run) for run in group), 61)
+    half = max(float(steered(run)["norm_50"].sel(direction="both").max()) for run in group)
+    norms = np.linspace(0, 1.5 * half, 61)
+    flipped = [
+        rt.interventions.steer(*at_head(run), doses=norms.tolist(), scale="norm")["flipped"]
+        for run in group
+    ]
+    curves = _over_seeds(group, flipped).sel(direction="both")
     for ax, name in zip(axes, names, strict=True):
         bare(ax)
-        curves = _over_seeds(group, [_flips(run, name, norms) for run in group])
         for output in names:
-            line = curves.sel(output=output)
+            line = curves.sel(feature=name, output=output).transpose("run", ...)
             ax.plot(norms, line.values.T, color=colours[output], lw=0.6, alpha=0.4)
             ax.plot(norms, line.mean("run"), color=colours[output], lw=2, label=output)
         say(
@@ -139,25 +138,6 @@ FIGURES = {
 }
 
 
-def _flips(run: Run, feature: str, norms: np.ndarray[Any, Any]) -> xr.DataArray:
-    head = rt.interventions.readout(run.tree, step=run.last_step)
-    found = rt.interventions.steer(
-        run.layer(HEAD),
-        run.features[run.trained_on],
-        head,
-        feature=feature,
-        doses=norms.tolist(),
-        scale="norm",
-    )
-    return found["flipped"].sel(direction="both").squeeze("feature", drop=True)
-
-
-def _largest_norm(run: Run) -> float:
-    head = rt.interventions.readout(run.tree, step=run.last_step)
-    found = rt.interventions.steer(run.layer(HEAD), run.features[run.trained_on], head)
-    return float(found["norm_50"].sel(direction="both").max())
-
-
 def _over_seeds(group: Sequence[Run], results: Sequence[xr.DataArray]) -> xr.DataArray:
     """One result per run, stacked along ``run``."""
     stacked = xr.concat(results, dim="run", coords="minimal", compat="override", join="inner")
@@ -166,7 +146,5 @@ def _over_seeds(group: Sequence[Run], results: Sequence[xr.DataArray]) -> xr.Dat
 
 def _median(group: Sequence[Run]) -> Run:
     """The run whose first feature takes the median share, so that no run is picked by eye."""
-    shares = [
-        float(rt.variance_explained(run.layer(HEAD), run.features).isel(feature=0)) for run in group
-    ]
+    shares = [next(iter(all_shares(run, HEAD, "last", "pooled", "mean").values())) for run in group]
     return group[int(np.argsort(shares)[len(shares) // 2])]

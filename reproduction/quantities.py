@@ -67,7 +67,7 @@ def explained(
     ``feature="parts of hard"`` stands for all parts of a feature, which are orthogonal, together.
     With ``tokens="each"``, of the activations at every token, pooled over them.
     """
-    shares = _shares(run, layer, step, estimator, tokens)
+    shares = all_shares(run, layer, step, estimator, tokens)
     if feature.startswith(PARTS):
         whole = feature.removeprefix(PARTS)
         return sum(
@@ -89,7 +89,7 @@ def gap(
     tokens: str = "mean",
 ) -> float:
     """How much more a layer spends on one feature than on another."""
-    shares = _shares(run, layer, step, estimator, tokens)
+    shares = all_shares(run, layer, step, estimator, tokens)
     return shares[of] - shares[over]
 
 
@@ -107,7 +107,7 @@ def preference(
 
     Features ``easy``, ``easy_2`` ... are easy ones. 0.5 is no preference.
     """
-    shares = _shares(run, layer, step, estimator, tokens)
+    shares = all_shares(run, layer, step, estimator, tokens)
     easy, hard = (
         float(np.mean([shares[name] for name in run.trained_on if name.startswith(kind)]))
         for kind in ("easy", "hard")
@@ -118,7 +118,7 @@ def preference(
 @quantity("variance explained\n(over the last step's total)")
 def over_final(run: Run, runs: Runs, *, feature: str, step: str | int, layer: str = HEAD) -> float:
     """Variance explained at a step, as a share of the total at the last one."""
-    course = _course(run, layer).sel(feature=feature)
+    course = over_training(run, layer).sel(feature=feature)
     return float(course.isel(step=run.at(step)))
 
 
@@ -148,14 +148,14 @@ def falls_with_rank(
     tokens: str = "mean",
 ) -> float:
     """How fast variance explained falls with the place of a feature among the outputs."""
-    shares = _shares(run, layer, step, estimator, tokens)
+    shares = all_shares(run, layer, step, estimator, tokens)
     rank = run.tree["outputs"]["rank"].isel(step=-1)
     places = rank.values.astype(float)
     values = np.array([shares[str(name)] for name in rank["feature"].values])
     return -float(np.polyfit(places, values, 1)[0])
 
 
-def _shares(
+def all_shares(
     run: Run, layer: str, step: str | int, estimator: str, tokens: str
 ) -> Mapping[str, float]:
     """Of all features at once: they share the pass over the activations."""
@@ -172,7 +172,8 @@ def _shares(
     return run.once(("shares", layer, step, estimator, tokens), compute)
 
 
-def _course(run: Run, layer: str) -> xr.DataArray:
+def over_training(run: Run, layer: str) -> xr.DataArray:
+    """Variance explained (step, feature), as a share of the total at the last step."""
     return run.once(
         ("course", layer),
         lambda: rt.variance_explained(
@@ -204,7 +205,7 @@ def component_share(
 @quantity("components that must be kept")
 def components_needed(run: Run, runs: Runs, *, feature: str) -> float:
     """The least number of top principal components from which the head still answers."""
-    return float(_truncated(run)["k_kept"].sel(output=feature))
+    return float(truncated(run)["k_kept"].sel(output=feature))
 
 
 # --- what the network and others make of it -----------------------------------------------------
@@ -213,13 +214,13 @@ def components_needed(run: Run, runs: Runs, *, feature: str) -> float:
 @quantity("L2 norm that flips half of the answers")
 def norm_to_flip(run: Run, runs: Runs, *, feature: str) -> float:
     """The dose of a feature's direction at which half of its answers flip."""
-    return float(_steered(run)["norm_50"].sel(feature=feature, direction="both"))
+    return float(steered(run)["norm_50"].sel(feature=feature, direction="both"))
 
 
 @quantity("share of the other\noutput's answers that flip")
 def others_flipped(run: Run, runs: Runs, *, feature: str, other: str) -> float:
     """What the dose that flips half of a feature's answers does to another output."""
-    at_half = _steered(run)["flipped_at_50"].sel(feature=feature, direction="both")
+    at_half = steered(run)["flipped_at_50"].sel(feature=feature, direction="both")
     return float(at_half.sel(output=other))
 
 
@@ -238,15 +239,18 @@ def follows(
     return float(found["follows"].sel(feature=feature, C=C))
 
 
-def _steered(run: Run) -> xr.Dataset:
-    return run.once("steered", lambda: rt.interventions.steer(*_at_head(run)))
+def steered(run: Run) -> xr.Dataset:
+    """What steering along each feature flips."""
+    return run.once("steered", lambda: rt.interventions.steer(*at_head(run)))
 
 
-def _truncated(run: Run) -> xr.Dataset:
-    return run.once("truncated", lambda: rt.interventions.truncate(*_at_head(run)))
+def truncated(run: Run) -> xr.Dataset:
+    """What the head answers from the leading components."""
+    return run.once("truncated", lambda: rt.interventions.truncate(*at_head(run)))
 
 
-def _at_head(run: Run) -> tuple[xr.DataArray, xr.Dataset, rt.interventions.Readout]:
+def at_head(run: Run) -> tuple[xr.DataArray, xr.Dataset, rt.interventions.Readout]:
+    """What every intervention takes: layer, features and the checked head."""
     head = rt.interventions.readout(run.tree, step=run.last_step)
     return run.layer(HEAD), run.features[run.trained_on], head
 

@@ -25,6 +25,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from models.config import override
 from reptools.errors import ParameterError
 
 from .verdicts import Scale
@@ -120,11 +121,7 @@ class Study:
         """All that the file says, with its fast settings laid over."""
         table = tomllib.loads(self.path.read_text(encoding="utf-8"))
         for key, value in (self.fast if fast else {}).items():
-            *parents, last = key.split(".")
-            inner = table
-            for parent in parents:
-                inner = inner.setdefault(parent, {})
-            inner[last] = value
+            override(table, key, value)
         return table
 
 

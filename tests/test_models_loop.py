@@ -14,7 +14,7 @@ import pytest
 import torch
 import xarray as xr
 
-from datasets.prepare import prepare_binary
+from datasets.prepare import prepare_stimuli
 from models.architectures.mlp import MLP, MLPConfig
 from models.config import RunConfig, TrainingConfig
 from models.loop import final_accuracy, run
@@ -45,7 +45,7 @@ def one_thread() -> Iterator[None]:
 def stimuli(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stimuli") / "stimuli.h5"
     sizes = {"units": 12, "train": 512, "validation": 32, "test": 64}
-    return prepare_binary(path, {"easy": "copy", "hard": "xor", "idle": "or-2"}, **sizes)
+    return prepare_stimuli("binary", path, {"easy": "copy", "hard": "xor", "idle": "or-2"}, **sizes)
 
 
 @pytest.fixture(scope="module")

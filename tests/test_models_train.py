@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.prepare import prepare_binary
+from datasets.prepare import prepare_stimuli
 from models.config import load_experiment
 from models.loop import final_accuracy
 from models.stimuli import load_stimuli, prepare
@@ -90,7 +90,7 @@ def test_a_leftover_stops_everything(file: Path, tmp_path: Path) -> None:
 def test_stimuli_are_kept_where_equal_and_replaced_on_request(tmp_path: Path) -> None:
     sizes = {"units": 8, "train": 8, "validation": 4, "test": 4}
     settings = {"features": {"easy": "copy"}, **sizes}
-    path = prepare_binary(tmp_path / "stimuli.h5", {"easy": "copy"}, **sizes)
+    path = prepare_stimuli("binary", tmp_path / "stimuli.h5", {"easy": "copy"}, **sizes)
     digest, before = load_stimuli(path).digest, path.read_bytes()
     prepare(settings, path, overwrite=True)
     assert path.read_bytes() == before

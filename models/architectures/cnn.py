@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from reptools.errors import ParameterError
 
-from .network import NONLINEARITIES, Network, check_choice, check_count, check_counts, check_share
+from .network import (
+    NONLINEARITIES,
+    Network,
+    check_choice,
+    check_count,
+    check_counts,
+    check_share,
+    spatial_means,
+)
 
 POOLINGS = {"max": nn.MaxPool2d, "mean": nn.AvgPool2d, "none": None}
 NORMALISATIONS = ("none", "batch")
@@ -101,12 +109,7 @@ class CNN(Network):
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
         """Each block's output averaged over space, and ``pooled``: name -> (stimulus, channel)."""
-        layers: dict[str, Tensor] = {}
-        for name, block in self.blocks.items():
-            x = block(x)  # (stimulus, channel before, row, column) -> (s, channel, row/2, column/2)
-            layers[name] = x.mean((2, 3))  # (stimulus, channel)
-        layers["pooled"] = self.dropout(layers[name])  # (stimulus, channel)
-        return layers
+        return spatial_means(x, self.blocks, self.dropout)
 
 
 def _block(before: int, channels: int, config: CNNConfig) -> nn.Sequential:

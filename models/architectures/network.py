@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from torch import Tensor, nn
 
@@ -64,6 +64,18 @@ class Network(nn.Module):
             raise NotImplementedError
         logits: Tensor = self.readout(self.activations(x)[self.head])
         return logits
+
+
+def spatial_means(
+    x: Tensor, blocks: Mapping[str, nn.Module], dropout: nn.Module
+) -> dict[str, Tensor]:
+    """Each block's map averaged over space, and the last one's as ``pooled``, after dropout."""
+    layers: dict[str, Tensor] = {}
+    for name, block in blocks.items():
+        x = block(x)  # (stimulus, channel before, row, column) -> (s, channel, row/2, column/2)
+        layers[name] = x.mean((2, 3))  # (stimulus, channel)
+    layers["pooled"] = dropout(layers[name])  # (stimulus, channel)
+    return layers
 
 
 def check_choice(config: object, name: str, allowed: Collection[str]) -> None:

@@ -7,7 +7,15 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from .network import NONLINEARITIES, Network, check_choice, check_counts, check_flag, check_share
+from .network import (
+    NONLINEARITIES,
+    Network,
+    check_choice,
+    check_counts,
+    check_flag,
+    check_share,
+    spatial_means,
+)
 
 NORMALISATIONS = ("none", "batch")
 
@@ -113,12 +121,7 @@ class ResNet(Network):
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
         """Each map averaged over space, and ``pooled``: name -> (stimulus, channel)."""
-        layers: dict[str, Tensor] = {}
-        for name, block in [("stem", self.stem), *self.blocks.items()]:
-            x = block(x)  # (stimulus, channel before, row, column) -> (s, channel, row/2, column/2)
-            layers[name] = x.mean((2, 3))  # (stimulus, channel)
-        layers["pooled"] = self.dropout(layers[name])  # (stimulus, channel)
-        return layers
+        return spatial_means(x, {"stem": self.stem, **self.blocks}, self.dropout)
 
 
 def _convolution(
