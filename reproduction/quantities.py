@@ -6,7 +6,7 @@ are options that rows of the experiment files set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,22 +14,26 @@ import xarray as xr
 
 import reptools as rt
 from reptools.errors import ParameterError
+from reptools.provenance import to_json
 
 from .runs import HEAD, Run, Runs
 
 Quantity = Callable[..., float]
 QUANTITIES: dict[str, Quantity] = {}
 UNITS: dict[str, str] = {}
+PAIRWISE: set[str] = set()  # means over pairs of networks
 PARTS = "parts of "
 LOWEST_ALPHA = 1e-9  # features of a network without noise ask for next to no penalty
 
 
-def quantity(unit: str) -> Callable[[Quantity], Quantity]:
+def quantity(unit: str, *, pairwise: bool = False) -> Callable[[Quantity], Quantity]:
     """Make a function known to the rows, with what its axis says."""
 
     def register(function: Quantity) -> Quantity:
         QUANTITIES[function.__name__] = function
         UNITS[function.__name__] = unit
+        if pairwise:
+            PAIRWISE.add(function.__name__)
         return function
 
     return register
@@ -256,22 +260,21 @@ def at_head(run: Run) -> tuple[xr.DataArray, xr.Dataset, rt.interventions.Readou
 
 
 # --- other networks -----------------------------------------------------------------------------
+# Always of other seeds: networks of one seed begin with the same weights and see the same batches.
 
 
-@quantity("similarity")
+@quantity("similarity", pairwise=True)
 def likeness(
-    run: Run,
-    runs: Runs,
-    *,
-    to: str,
-    metric: str,
-    layer: str = HEAD,
-    **options: Any,
+    run: Run, runs: Runs, *, to: str, metric: str, layer: str = HEAD, **options: Any
 ) -> float:
-    """Mean score against the runs of a condition, without the run itself."""
-    others = {other.name: other.layer(layer) for other in runs[to] if other.name != run.name}
+    """Mean score against the runs of a condition, of other seeds."""
     chosen = {**PRESETS.get(metric, {"metric": metric}), **options}
-    return float(rt.compare([run.layer(layer)], others, **chosen).mean())
+
+    def scores(others: Sequence[Run]) -> Iterable[float]:
+        them = {other.name: other.layer(layer) for other in others}
+        return rt.compare([run.layer(layer)], them, **chosen).values.ravel()
+
+    return _mean_over(run, runs[to], ("likeness", layer, to_json(chosen)), scores)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -281,16 +284,28 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-@quantity("variance of units predicted (R²)")
+@quantity("variance of units predicted (R²)", pairwise=True)
 def predicted(run: Run, runs: Runs, *, by: str, layer: str = HEAD, method: str = "ridge") -> float:
-    """How well the units of a layer are predicted by those of the runs of another condition."""
-    scores = [
-        float(
-            rt.predictivity(
-                other.layer(layer), run.layer(layer), method=method, lowest_alpha=LOWEST_ALPHA
-            ).mean()
-        )
-        for other in runs[by]
-        if other.name != run.name
-    ]
-    return float(np.mean(scores))
+    """How well a layer's units are predicted by those of a condition's runs, of other seeds."""
+
+    def scores(others: Sequence[Run]) -> Iterable[float]:
+        options: Any = {"method": method, "lowest_alpha": LOWEST_ALPHA}
+        units = run.layer(layer)
+        return [float(rt.predictivity(o.layer(layer), units, **options).mean()) for o in others]
+
+    return _mean_over(run, runs[by], ("predicted", layer, method), scores)
+
+
+def _mean_over(
+    run: Run,
+    group: Sequence[Run],
+    what: tuple[str, ...],
+    scores: Callable[[Sequence[Run]], Iterable[float]],
+) -> float:
+    """Mean of a run's scores with others; every pair is computed once."""
+    known: dict[str, float] = run.once(what, dict)
+    others = [other for other in group if other.seed != run.seed]
+    if missing := [other for other in others if other.name not in known]:
+        names = (other.name for other in missing)
+        known.update(zip(names, map(float, scores(missing)), strict=True))
+    return float(np.mean([known[other.name] for other in others]))

@@ -148,12 +148,15 @@ def load_study(path: Path) -> Study:
 def load_studies(wanted: Sequence[str] = ()) -> list[Study]:
     """All experiment files with rows, or what is wanted of them: studies and rows, by name.
 
+    In the order of the rows, C1 first.
+
     Raises
     ------
     ParameterError
         No study and no row has a name that is wanted.
     """
     studies = [load_study(path) for path in sorted(EXPERIMENTS.glob("*.toml"))]
+    studies.sort(key=lambda study: min((_place(row.name) for row in study.rows), default=("", 0)))
     rows = list(dict.fromkeys(row.name for study in studies for row in study.rows))
     names = [study.name for study in studies]
     if unknown := [name for name in wanted if name not in (*rows, *names)]:
@@ -168,6 +171,11 @@ def load_studies(wanted: Sequence[str] = ()) -> list[Study]:
         for study in studies
     ]
     return [study for study in chosen if study.rows]
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Where a row stands: C2 before C10, and both before E1."""
+    return name[0], int("".join(c for c in name if c.isdigit()) or 0)
 
 
 def _row(table: Mapping[str, Any], file: str) -> Row:

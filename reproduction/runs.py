@@ -132,3 +132,8 @@ def counting(runs: Runs, records: Records) -> dict[str, list[Run]]:
     """The runs of the seeds of which every record counts."""
     failed = {record["seed"] for record in records if not record["counts"]}
     return {name: [run for run in group if run.seed not in failed] for name, group in runs.items()}
+
+
+def without(runs: Runs, seed: int) -> dict[str, list[Run]]:
+    """The runs of all other seeds."""
+    return {name: [run for run in group if run.seed != seed] for name, group in runs.items()}

@@ -24,7 +24,8 @@ class Effect:
     Attributes
     ----------
     values : array (seed,)
-        Larger less smaller, paired within the seed; or the logarithm of their ratio.
+        Larger less smaller, paired within the seed; or the logarithm of their ratio. Of a mean
+        over pairs of networks, the pseudo-values.
     mean, low, high : float
         Over seeds, with the two-sided 95 % t interval.
     verdict : str
@@ -85,6 +86,33 @@ def effect(
     half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1)) / sqrt(len(values))
     low, high = mean - half, mean + half
     return Effect(values, mean, low, high, _judged(low, high, within))
+
+
+def pseudo_values(whole: float, left_out: Values) -> Values:
+    """What each seed contributes to a mean over pairs of networks, by the jackknife.
+
+    Two seeds share every pair of theirs, so that one mean over pairs for each seed spreads up to
+    twice less than it should. These values have the same mean, and an honest spread.
+
+    Parameters
+    ----------
+    whole
+        The mean over all pairs.
+    left_out : array (seed,)
+        The mean over the pairs that are left without each seed.
+
+    References
+    ----------
+    Arvesen (1969), Ann. Math. Stat. 40(6), 2076-2100: the jackknife of U-statistics.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pseudo_values(0.5, np.array([0.4, 0.5, 0.6])).round(3).tolist()
+    [0.7, 0.5, 0.3]
+    """
+    n = len(left_out)
+    return n * whole - (n - 1) * left_out
 
 
 def _judged(low: float, high: float, within: float | None) -> Verdict:

@@ -17,6 +17,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+import reptools as rt
 from models.config import load_experiment
 from models.encrypted import SYSTEMS
 from reproduction.figures import FIGURES
@@ -25,7 +26,7 @@ from reproduction.page import verdict_records, write_numbers, write_page
 from reproduction.quantities import QUANTITIES, UNITS, find
 from reproduction.rows import EXPERIMENTS, Row, Study, load_studies, load_study
 from reproduction.runs import Run, account, counting
-from reproduction.verdicts import effect
+from reproduction.verdicts import effect, pseudo_values
 from reptools.errors import ParameterError
 
 SHARE = Row(
@@ -116,6 +117,27 @@ def test_a_ratio_is_judged_by_its_logarithm() -> None:
         effect(-smaller, smaller, scale="log_ratio")
 
 
+def test_intervals_of_means_over_pairs_cover(rng: np.random.Generator) -> None:
+    n, times = 8, 400
+    covered = {"pairs": 0, "jackknife": 0}
+    for _ in range(times):
+        own = rng.normal(size=n)
+        pairs = own[:, None] + own + 0.5 * rng.normal(size=(n, n))
+        pairs = (pairs + pairs.T) / 2
+        np.fill_diagonal(pairs, np.nan)  # a network is not compared with itself
+        left_out = np.array([np.nanmean(np.delete(np.delete(pairs, i, 0), i, 1)) for i in range(n)])
+        judged = {
+            "pairs": np.nanmean(pairs, axis=1),
+            "jackknife": pseudo_values(np.nanmean(pairs), left_out),
+        }
+        assert judged["jackknife"].mean() == pytest.approx(np.nanmean(pairs))
+        for name, values in judged.items():
+            found = effect(values, np.zeros(n))
+            covered[name] += found.low < 0 < found.high
+    assert covered["pairs"] < 0.8 * times  # what it is there for
+    assert 0.91 * times < covered["jackknife"] < 0.98 * times
+
+
 def test_two_seeds_are_too_few() -> None:
     with pytest.raises(ParameterError, match="2 seeds count, and an interval needs 3"):
         effect(np.ones(2), np.zeros(2))
@@ -149,10 +171,10 @@ def test_every_experiment_file_holds_together(path: Path) -> None:
 def test_rows_are_found_by_name() -> None:
     chosen = load_studies(["C5"])
     assert [row.name for study in chosen for row in study.rows] == ["C5", "C5"]
-    both = load_studies(["order", "C4"])
-    assert {study.name for study in both} == {"order", "complexity"}
+    both = load_studies(["order", "E3a"])
+    assert [study.name for study in both] == ["complexity", "order"]
     assert len(load_studies(["complexity"])[0].rows) > len(both[0].rows)
-    with pytest.raises(ParameterError, match="'C99' is no row and no study. Rows: C8, .*Studies"):
+    with pytest.raises(ParameterError, match="'C99' is no row and no study. Rows: C1, C2, .*Stud"):
         load_studies(["C99"])
 
 
@@ -224,11 +246,70 @@ def test_quantities_of_planted_networks() -> None:
     assert find("predicted")(run, runs, by="both") > 0.9
 
 
-def test_likeness_leaves_the_run_itself_out() -> None:
-    run = planted(0, easy=2.0, hard=1.0)
-    other = replace(planted(1, easy=0.0, hard=1.0), condition="both")
-    runs = {"both": [run, other]}
-    assert find("likeness")(run, runs, to="both", metric="cka") < 0.6
+def test_networks_of_one_seed_are_not_compared() -> None:
+    runs = {
+        "both": [planted(seed, easy=2.0, hard=1.0) for seed in (0, 1)],
+        "hard": [replace(planted(seed, easy=0.0, hard=1.0), condition="hard") for seed in (0, 1)],
+    }
+    run = runs["both"][0]
+    layers = {(name, other.seed): other.layer("fc1") for name in runs for other in runs[name]}
+    for to in runs:
+        wanted = float(rt.cka(layers["both", 0], layers[to, 1]))
+        assert find("likeness")(run, runs, to=to, metric="cka") == pytest.approx(wanted)
+    wanted = float(rt.predictivity(layers["hard", 1], layers["both", 0], lowest_alpha=1e-9).mean())
+    assert find("predicted")(run, runs, by="hard") == pytest.approx(wanted)
+
+
+def test_pairs_of_networks_are_judged_by_the_jackknife() -> None:
+    row = Row(
+        "E3d",
+        "alike",
+        "likeness",
+        larger={"condition": "both", "to": "both"},
+        smaller={"condition": "hard", "to": "both"},
+        options={"metric": "cka"},
+        decodable=False,
+    )
+    weights = (1.0, 0.5, 0.8, 1.2)
+    runs = {
+        "both": [planted(seed, easy=2.0, hard=w) for seed, w in enumerate(weights)],
+        "hard": [
+            replace(planted(seed, easy=w, hard=1.0), condition="hard")
+            for seed, w in enumerate(weights)
+        ],
+    }
+    (found,) = measure(row, runs).measured
+    scores = {
+        name: np.array(
+            [[float(rt.cka(a.layer("fc1"), b.layer("fc1"))) for b in runs["both"]] for a in group]
+        )
+        for name, group in runs.items()
+    }
+    apart = ~np.eye(4, dtype=bool)
+    np.testing.assert_allclose(found.larger, scores["both"].sum(1, where=apart) / 3)
+
+    def over(kept: list[int]) -> float:
+        pick = np.ix_(kept, kept)
+        both, hard = (np.mean(scores[name][pick][apart[pick]]) for name in ("both", "hard"))
+        return float(both - hard)
+
+    whole = over([0, 1, 2, 3])
+    pseudo = [4 * whole - 3 * over([j for j in range(4) if j != i]) for i in range(4)]
+    assert found.effect is not None
+    np.testing.assert_allclose(found.effect.values, pseudo)
+    assert found.effect.mean == pytest.approx(found.larger.mean() - found.smaller.mean())
+
+
+def test_who_counts_is_asked_for_each_variant() -> None:
+    runs = {
+        name: [replace(planted(seed, easy=2.0, hard=1.0), condition=name) for seed in range(4)]
+        for name in ("both", "other")
+    }
+    runs["other"][2] = planted(2, easy=2.0, hard=1.0, accuracy=(1.0, 0.9))
+    row = replace(SHARE, options={"condition": ["both", "other"]})
+    both, other = measure(row, runs).measured
+    assert (both.words, other.words) == ("both", "other")
+    assert (both.seeds, other.seeds) == ((0, 1, 2, 3), (0, 1, 3))
 
 
 @pytest.mark.slow
