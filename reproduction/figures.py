@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,17 +53,30 @@ def pairs(row: Row, measured: Sequence[Measured], colours: Colours) -> Figure:
         ax.set_xticks(places, names)
         if all((seeds > 0).all() for seeds in values) and row.scale == "log_ratio":
             ax.set_yscale("log")
-        say(ax, "", UNITS[row.quantity] if ax is axes[0] else "", one.words.replace("_", " "))
+        say(ax, "", unit_of(row) if ax is axes[0] else "", fill(one.words.replace("_", " "), 24))
     return figure
+
+
+def unit_of(row: Row) -> str:
+    """What the axis of a row's quantity says."""
+    return UNITS[row.quantity].format(**{"of": "easy", "over": "hard", **row.options})
 
 
 def place_names(row: Row) -> list[str]:
     """What the two places of a row are called: the options in which they differ."""
     keys = dict.fromkeys(key for place in row.places for key in place)
     return [
-        "\n".join(str(place[key]).replace("_", " ") for key in keys if key in place)
+        "\n".join(
+            WORDS.get(key, "{}").format(STEPS.get(str(place[key]), str(place[key])))
+            for key in keys
+            if key in place
+        ).replace("_", " ")
         for place in row.places
     ]
+
+
+WORDS = {"to": "to {}", "by": "by {}", "other": "answer of {}"}
+STEPS = {"first": "first step", "last": "last step"}
 
 
 def course(runs: Runs, row: Row, colours: Colours) -> tuple[Figure, str]:

@@ -43,7 +43,7 @@ def write_page(
         page.note(f"{record['study']} was not run to its end: {record['error']}", tone="error")
     page.table(
         [_short(r) for _, o in outcomes for r in verdict_records(o)],
-        "All claims and variants: means over seeds, the effect with its interval, the verdict.",
+        "All claims and variants: the effect with its interval over seeds, and the verdict.",
     )
     for study in dict.fromkeys(study.name for study, _ in outcomes):
         mine = [(s, outcome) for s, outcome in outcomes if s.name == study]
@@ -132,9 +132,11 @@ def _show(page: Page, outcome: Outcome) -> None:
 
 
 def _short(record: dict[str, Any]) -> dict[str, Any]:
-    """A line of the table of all claims: means without their range."""
-    means = {key: record[key].partition(" (")[0] for key in ("larger", "smaller")}
-    return record | means
+    """A line of the table of all claims: without the means, which its section has."""
+    verdict = record["verdict"] + (" (was expected)" if record["expected"] else "")
+    unbroken = {key: record[key].replace(" ", "\u00a0") for key in ("variant", "effect [95 %]")}
+    kept = {key: record[key] for key in ("row", "claim", "variant", "effect [95 %]", "seeds")}
+    return {**kept, **unbroken, "verdict": verdict}
 
 
 def _easy_first(names: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ LOWEST_ALPHA = 1e-9  # features of a network without noise ask for next to no pe
 
 
 def quantity(unit: str, *, pairwise: bool = False) -> Callable[[Quantity], Quantity]:
-    """Make a function known to the rows, with what its axis says."""
+    """Make a function known to the rows, with what its axis says; {options} are filled in."""
 
     def register(function: Quantity) -> Quantity:
         QUANTITIES[function.__name__] = function
@@ -80,7 +80,7 @@ def explained(
     return shares[feature]
 
 
-@quantity("difference of variance\nexplained (R²)")
+@quantity("variance explained (R²),\n{of} less {over}")
 def gap(
     run: Run,
     runs: Runs,
