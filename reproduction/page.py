@@ -133,10 +133,16 @@ def _show(page: Page, outcome: Outcome) -> None:
 
 def _short(record: dict[str, Any]) -> dict[str, Any]:
     """A line of the table of all claims: without the means, which its section has."""
-    verdict = record["verdict"] + (" (was expected)" if record["expected"] else "")
-    unbroken = {key: record[key].replace(" ", "\u00a0") for key in ("variant", "effect [95 %]")}
-    kept = {key: record[key] for key in ("row", "claim", "variant", "effect [95 %]", "seeds")}
-    return {**kept, **unbroken, "verdict": verdict}
+    variant = f" ({record['variant']})" if record["variant"] else ""
+    interval, comma, bound = record["effect [95 %]"].partition(", bound")
+    return {
+        "row": record["row"],
+        "claim": record["claim"] + variant,
+        "effect [95 %]": interval.replace(" ", "\u00a0") + comma + bound,
+        "seeds": record["seeds"],
+        "verdict": record["verdict"].replace(" ", "\u00a0"),
+        "expected": record["expected"],
+    }
 
 
 def _easy_first(names: Sequence[str]) -> list[str]:
