@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,13 @@ PLAIN = ("#444444", "#999999")  # of places that no feature names
 
 def pairs(row: Row, measured: Sequence[Measured], colours: Colours) -> Figure:
     """One panel a variant: a line for each seed from the larger to the smaller place."""
-    width = max(3.4, 2.4 * len(measured))
-    figure = blank(width, 3.1)
-    axes = figure.subplots(1, len(measured), squeeze=False, sharey=len(measured) > 1)[0]
+    columns = 2 if len(measured) == 4 else min(3, len(measured))
+    rows = ceil(len(measured) / columns)
+    figure = blank(max(3.4, 2.4 * columns), 3.1 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=len(measured) > 1)
+    axes = grid.ravel()[: len(measured)]
+    for spare in grid.ravel()[len(measured) :]:
+        spare.remove()
     names = place_names(row)
     tints = [
         colours.get(str(place.get("feature", "")), grey)
@@ -53,7 +58,7 @@ def pairs(row: Row, measured: Sequence[Measured], colours: Colours) -> Figure:
         ax.set_xticks(places, names)
         if all((seeds > 0).all() for seeds in values) and row.scale == "log_ratio":
             ax.set_yscale("log")
-        say(ax, "", unit_of(row) if ax is axes[0] else "", fill(one.words.replace("_", " "), 24))
+        say(ax, "", unit_of(row) if ax in grid[:, 0] else "", fill(one.words.replace("_", " "), 24))
     return figure
 
 
