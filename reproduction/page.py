@@ -35,7 +35,8 @@ def write_page(
         "Each claim says that one quantity is larger than another within a network. It is shown if "
         "the two-sided 95 % t interval of the effect over seeds lies above 0, reversed if below, "
         "and else not decided; a claim that nothing differs is shown if the interval lies inside a "
-        "bound. Effects, places and rules were written down before the runs.",
+        "bound. Means over pairs of networks are judged by the jackknife over seeds. Effects, "
+        "places and rules were written down before the runs; where something came later, the row says so.",
     )
     if fast:
         page.note(FAST, tone="warning")
