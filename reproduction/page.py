@@ -36,7 +36,7 @@ def write_page(
         "the two-sided 95 % t interval of the effect over seeds lies above 0, reversed if below, "
         "and else not decided; a claim that nothing differs is shown if the interval lies inside a "
         "bound. Means over pairs of networks are judged by the jackknife over seeds. Effects, "
-        "places and rules were written down before the runs; where something came later, the row says so.",
+        "places and rules were written down before the runs; what came later, the row says.",
     )
     if fast:
         page.note(FAST, tone="warning")
