@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .measuring import Measured
 
 Colours = Mapping[str, str]
+# what an option of a place is called; others by their value alone
+WORDS = {"to": "to {}", "by": "by {}", "other": "answer of {}"}
+STEPS = {"first": "first step", "last": "last step"}
 PLAIN = ("#444444", "#999999")  # of places that no feature names
 
 
@@ -78,10 +81,6 @@ def place_names(row: Row) -> list[str]:
         ).replace("_", " ")
         for place in row.places
     ]
-
-
-WORDS = {"to": "to {}", "by": "by {}", "other": "answer of {}"}
-STEPS = {"first": "first step", "last": "last step"}
 
 
 def course(runs: Runs, row: Row, colours: Colours) -> tuple[Figure, str]:

@@ -18,6 +18,7 @@ from .rows import Row, Study
 from .runs import Records
 
 FAST = "These are the settings of seconds, which show that everything runs. No verdict counts."
+NO_BREAK = "\u00a0"  # an interval is read in one piece
 
 
 def write_page(
@@ -135,15 +136,9 @@ def _show(page: Page, outcome: Outcome) -> None:
 def _short(record: dict[str, Any]) -> dict[str, Any]:
     """A line of the table of all claims: without the means, which its section has."""
     variant = f" ({record['variant']})" if record["variant"] else ""
-    interval, comma, bound = record["effect [95 %]"].partition(", bound")
-    return {
-        "row": record["row"],
-        "claim": record["claim"] + variant,
-        "effect [95 %]": interval.replace(" ", "\u00a0") + comma + bound,
-        "seeds": record["seeds"],
-        "verdict": record["verdict"].replace(" ", "\u00a0"),
-        "expected": record["expected"],
-    }
+    kept = ("effect [95 %]", "seeds", "verdict", "expected")
+    claim = {"row": record["row"], "claim": record["claim"] + variant}
+    return claim | {key: record[key] for key in kept}
 
 
 def _easy_first(names: Sequence[str]) -> list[str]:
@@ -167,9 +162,11 @@ def _interval(row: Row, one: Measured) -> str:
     if found is None:
         return "n/a"
     if row.scale == "log_ratio":
-        return f"x {exp(found.mean):.2f} [{exp(found.low):.2f}, {exp(found.high):.2f}]"
+        text = f"x {exp(found.mean):.2f} [{exp(found.low):.2f}, {exp(found.high):.2f}]"
+    else:
+        text = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
     bound = "" if row.within is None else f", bound ±{row.within:g}"
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]{bound}"
+    return text.replace(" ", NO_BREAK) + bound
 
 
 def _tally(measured: Sequence[Measured]) -> str:
