@@ -39,7 +39,7 @@ def pairs(row: Row, measured: Sequence[Measured], colours: Colours) -> Figure:
     axes = grid.ravel()[: len(measured)]
     for spare in grid.ravel()[len(measured) :]:
         spare.remove()
-    names = place_names(row)
+    names = ["\n".join(fill(line, 14) for line in n.splitlines()) for n in place_names(row)]
     tints = [
         colours.get(str(place.get("feature", "")), grey)
         for place, grey in zip(row.places, PLAIN, strict=False)
