@@ -3,8 +3,9 @@
 from reptools import errors, interventions
 from reptools._version import __version__
 from reptools.capturing import capture
-from reptools.comparing import compare
-from reptools.features import interactions
+from reptools.engine.loops import compare
+from reptools.engine.registry import list_metrics, metric
+from reptools.entering.features import interactions
 from reptools.metrics.alignment import cka
 from reptools.metrics.canonical import cca, svcca
 from reptools.metrics.coding import mdl_probe
@@ -30,7 +31,6 @@ from reptools.metrics.sparsity import (
     total_variance,
 )
 from reptools.metrics.variance import unit_variance_explained, variance_explained
-from reptools.registry import list_metrics, metric
 from reptools.store import Writer, open, repair, validate
 
 __all__ = [

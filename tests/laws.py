@@ -15,15 +15,15 @@ import array_api_strict as strict
 import numpy as np
 import xarray as xr
 
-from reptools import slabs
 from reptools.arrays import to_host
-from reptools.calling import evaluate, make_context
+from reptools.engine import reading
+from reptools.engine.calling import evaluate, make_context
+from reptools.engine.operation import INPUTS, ON_RDMS, Metric
+from reptools.engine.options import bind
+from reptools.engine.registry import metrics
+from reptools.entering.features import as_features
+from reptools.entering.labels import as_side
 from reptools.errors import ParameterError
-from reptools.features import as_features
-from reptools.labels import as_side
-from reptools.parameters import bind
-from reptools.record import INPUTS, ON_RDMS, Metric
-from reptools.registry import metrics
 from reptools.statistics.moments import SMALL
 from tests import options
 
@@ -310,14 +310,14 @@ def streams_or_refuses_by_name(record: Metric) -> None:
         return
     x, *rest = inputs(record)
     lazy = x.chunk(stimulus=20)
-    limit, slabs.LOAD_LIMIT = slabs.LOAD_LIMIT, 100
+    limit, reading.LOAD_LIMIT = reading.LOAD_LIMIT, 100
     try:
         if record.streams:
             assert np.isfinite(call(record, lazy, *rest).values).any()
         else:
             _refused(record, "streaming form", lazy, *rest)
     finally:
-        slabs.LOAD_LIMIT = limit
+        reading.LOAD_LIMIT = limit
 
 
 def ignores_dead_units(record: Metric) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 import xarray as xr
 from sklearn.model_selection import KFold
 
-from reptools.parameters import Range
-from reptools.record import ON_RDMS, Metric
+from reptools.engine.operation import ON_RDMS, Metric
+from reptools.engine.options import Range
 
 Options = dict[str, Any]
 

@@ -22,13 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # Rooms of reptools from the ground up. A room imports from rooms of lower rows only.
 LAYERS = (
     {"errors", "_version"},
-    {"arrays", "schema", "provenance", "parameters"},
+    {"arrays", "schema", "provenance"},
     {"store", "statistics"},
-    {"labels", "record"},
-    {"features", "slabs", "rdms", "results"},
-    {"calling"},
-    {"registry"},
-    {"capturing", "metrics", "comparing"},
+    {"entering"},
+    {"engine"},
+    {"capturing", "metrics"},
     {"interventions"},
     {"plots"},
     {"report"},

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from reptools._version import __version__
 from reptools.cli import computing, describing, output, words
 from reptools.cli.words import Word, metric_words
+from reptools.engine.operation import Metric
+from reptools.engine.registry import find, metrics
 from reptools.errors import ReptoolsError, ReptoolsWarning, naming
-from reptools.record import Metric
-from reptools.registry import find, metrics
 
 if TYPE_CHECKING:
     import typer

@@ -11,7 +11,6 @@ from typing import Any
 import xarray as xr
 
 from reptools import schema
-from reptools.calling import evaluate, grid, read_side
 from reptools.cli import output
 from reptools.cli.sources import (
     Asked,
@@ -26,10 +25,11 @@ from reptools.cli.sources import (
 )
 from reptools.cli.stacking import stacked
 from reptools.cli.words import option_name, plain
+from reptools.engine.calling import evaluate, grid, read_side
+from reptools.engine.operation import ON_RDMS, Metric
+from reptools.engine.options import bind
+from reptools.engine.registry import find
 from reptools.errors import DimensionError, ParameterError, ReptoolsError, naming, some
-from reptools.parameters import bind
-from reptools.record import ON_RDMS, Metric
-from reptools.registry import find
 
 Notes = list[str]
 

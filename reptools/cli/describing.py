@@ -12,10 +12,10 @@ from reptools import schema, store
 from reptools.cli import output
 from reptools.cli.sources import opened
 from reptools.cli.words import allowed, plain
+from reptools.engine.operation import INPUTS, Metric
+from reptools.engine.registry import find, list_metrics
 from reptools.errors import some
 from reptools.provenance import from_json
-from reptools.record import INPUTS, Metric
-from reptools.registry import find, list_metrics
 
 # --- info ---------------------------------------------------------------------------------------
 

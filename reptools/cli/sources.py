@@ -12,8 +12,7 @@ from typing import Any
 import xarray as xr
 
 from reptools import schema, store
-from reptools.errors import FeatureError, ParameterError, StoreError, some
-from reptools.store.selecting import (
+from reptools.engine.selecting import (
     ALL,
     LAST,
     Picked,
@@ -24,6 +23,7 @@ from reptools.store.selecting import (
     pick,
     place_of,
 )
+from reptools.errors import FeatureError, ParameterError, StoreError, some
 
 SEPARATOR = "::"
 

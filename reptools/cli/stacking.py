@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from reptools.record import Metric
+from reptools.engine.operation import Metric
 
 SCORE = " score"  # which no coordinate is called
 COUNTED = ("n_units", "n_dead_units")

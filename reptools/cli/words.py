@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from reptools.parameters import Parameter
-from reptools.record import Metric
+from reptools.engine.operation import Metric
+from reptools.engine.options import Parameter
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from reptools import labels
-from reptools.calling import make_context
+from reptools.engine.calling import make_context
+from reptools.engine.operation import NO_FOLDS, Context, Metric, parameters_of
+from reptools.engine.options import bind
+from reptools.engine.reading import Slabs, placing
+from reptools.engine.results import joined, outer_coords, source_of
+from reptools.entering import labels
+from reptools.entering.features import as_features, named, several
+from reptools.entering.labels import Index, Side
 from reptools.errors import FeatureError, ParameterError, some
-from reptools.features import as_features, named, several
-from reptools.labels import Index, Side
-from reptools.parameters import bind
 from reptools.provenance import to_json, versions
-from reptools.record import NO_FOLDS, Context, Metric, parameters_of
-from reptools.results import joined, outer_coords, source_of
-from reptools.slabs import Slabs, placing
 from reptools.statistics.features.design import Feature
 
 Values = np.ndarray[Any, Any]

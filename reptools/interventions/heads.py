@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from reptools import labels
 from reptools.arrays import to_host
+from reptools.engine.results import outer_coords
+from reptools.entering import labels
+from reptools.entering.labels import STIMULUS, UNIT, Index, Side
 from reptools.errors import DataError, DimensionError, FeatureError, ParameterError, naming
 from reptools.interventions.matching import (
     EXACT,
@@ -19,8 +21,6 @@ from reptools.interventions.matching import (
     saved_rows,
     units,
 )
-from reptools.labels import STIMULUS, UNIT, Index, Side
-from reptools.results import outer_coords
 from reptools.statistics.features.design import Feature
 
 OUTPUT = "output"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from reptools import labels
+from reptools.entering import labels
+from reptools.entering.labels import STIMULUS, UNIT, Side
 from reptools.errors import DimensionError, ParameterError, StimulusError, some
-from reptools.labels import STIMULUS, UNIT, Side
 
 EXACT = "An intervention is exact only at the layer that feeds the saved head"
 Rows = np.ndarray[Any, np.dtype[np.intp]]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from reptools.engine.operation import Context
+from reptools.engine.results import FEATURE
+from reptools.entering.labels import Index
 from reptools.errors import FeatureError, StimulusError, naming, some
 from reptools.interventions.calls import Call, Parts, Values, chosen, declared, numbers_of
-from reptools.labels import Index
 from reptools.metrics.readout import DEFAULT_C, Settings, Task, learn
-from reptools.record import Context
-from reptools.results import FEATURE
 from reptools.statistics.features.design import Feature, joint_classes
 from reptools.statistics.folds import Folds
 from reptools.statistics.readout.classifiers import Codes, Method

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from reptools import labels
+from reptools.entering import labels
+from reptools.entering.labels import STIMULUS, UNIT, Index, Side
 from reptools.errors import DataError, FeatureError, ParameterError, naming, some
 from reptools.interventions.calls import Call, Parts, Values, chosen, declared
 from reptools.interventions.erasing import leace, projection
 from reptools.interventions.heads import OUTPUT, Codes, Readout, plain, truth
 from reptools.interventions.truncating import truths
-from reptools.labels import STIMULUS, UNIT, Index, Side
 from reptools.metrics.readout import Confusion
 from reptools.provenance import to_json
 

@@ -9,11 +9,11 @@ from os import PathLike, fspath
 import numpy as np
 import xarray as xr
 
-from reptools import labels
+from reptools.engine.reading import placing
+from reptools.entering import labels
+from reptools.entering.labels import STIMULUS, UNIT
 from reptools.errors import DataError, DimensionError, ParameterError, naming, some
 from reptools.interventions.heads import OUTPUT, Readout, plain
-from reptools.labels import STIMULUS, UNIT
-from reptools.slabs import placing
 
 STEP = "step"
 WEIGHT, BIAS = "readout_weight", "readout_bias"

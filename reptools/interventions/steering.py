@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from reptools.engine.results import FEATURE
+from reptools.entering.labels import Index
 from reptools.errors import DataError, FeatureError, StimulusError, naming, some
 from reptools.interventions.calls import (
     Call,
@@ -19,8 +21,6 @@ from reptools.interventions.calls import (
     unit_norm,
 )
 from reptools.interventions.heads import OUTPUT, Codes, Head, Readout
-from reptools.labels import Index
-from reptools.results import FEATURE
 from reptools.statistics.features.design import Feature, joint_classes
 from reptools.statistics.folds import Folds
 from reptools.statistics.shapes.spectrum import EPS

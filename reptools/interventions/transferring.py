@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 
+from reptools.engine.operation import Context
+from reptools.engine.options import Range
+from reptools.engine.results import FEATURE
+from reptools.entering.labels import Index
 from reptools.errors import FeatureError, StimulusError, naming, some, warn
 from reptools.interventions.calls import Call, Parts, Values, chosen, declared
-from reptools.labels import Index
 from reptools.metrics.readout import DEFAULT_C, Settings, Task, learn
-from reptools.parameters import Range
-from reptools.record import Context
-from reptools.results import FEATURE
 from reptools.statistics.features.design import Feature, joint_classes
 from reptools.statistics.folds import Folds
 from reptools.statistics.readout.classifiers import Method

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 
+from reptools.engine.options import Range
+from reptools.entering.labels import Index, Side
 from reptools.errors import FeatureError, ParameterError, naming, some
 from reptools.interventions.calls import Call, Parts, Values, chosen, declared, numbers_of
 from reptools.interventions.heads import OUTPUT, Codes, Head, Readout, truth
-from reptools.labels import Index, Side
 from reptools.metrics.readout import Confusion
-from reptools.parameters import Range
 from reptools.statistics.features.design import Feature, joint_classes
 from reptools.statistics.folds import Folds
 from reptools.statistics.shapes.spectrum import leading_axes, scaled

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 
 from reptools.arrays import Array, rows_of
+from reptools.engine.operation import Context
+from reptools.engine.options import Range
+from reptools.engine.registry import metric
 from reptools.errors import DataError, ParameterError, StimulusError, warn
-from reptools.parameters import Range
-from reptools.record import Context
-from reptools.registry import metric
 from reptools.statistics import gram, hsic
 from reptools.statistics.blocks import Blocks, Rows, shape
 from reptools.statistics.folds import hash_rank

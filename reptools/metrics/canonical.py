@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from reptools.arrays import Array, array_namespace
-from reptools.parameters import Range
-from reptools.record import Context, Score
-from reptools.registry import metric
+from reptools.engine.operation import Context, Score
+from reptools.engine.options import Range
+from reptools.engine.registry import metric
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.shapes.canonical import WhitenedSide, canonical_correlations, whitened_side
 

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from reptools.engine.operation import Context, Score
+from reptools.engine.options import Range
+from reptools.engine.registry import metric
+from reptools.entering.labels import no_gaps
 from reptools.errors import FeatureError, ParameterError, some, warn
-from reptools.labels import no_gaps
 from reptools.metrics.readout import DEFAULT_C, GRID, table
-from reptools.parameters import Range
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Rows, hash_rank
 from reptools.statistics.readout import logistic

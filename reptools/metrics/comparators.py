@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.engine.registry import metric
 from reptools.errors import DataError, StimulusError
-from reptools.registry import metric
 from reptools.statistics.rdms.bures import fidelity, unit_factor
 from reptools.statistics.rdms.ranks import Ranking, concordance, ranking
 from reptools.statistics.rdms.whitening import whitened

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from reptools import labels
 from reptools.arrays import to_host
+from reptools.engine.results import source_of
+from reptools.entering import labels
+from reptools.entering.features import as_features, several
 from reptools.errors import (
     DataError,
     DimensionError,
@@ -20,9 +22,7 @@ from reptools.errors import (
     some,
     warn,
 )
-from reptools.features import as_features, several
 from reptools.provenance import versions
-from reptools.results import source_of
 from reptools.statistics.features.design import Feature
 from reptools.statistics.shapes.spectrum import leading_axes, scaled
 

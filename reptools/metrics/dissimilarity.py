@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from reptools.arrays import Array, array_namespace
+from reptools.engine.operation import Context, Score
+from reptools.engine.registry import metric
+from reptools.entering.labels import no_gaps
 from reptools.errors import ParameterError
-from reptools.labels import no_gaps
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.gram import centred
 from reptools.statistics.rdms.crossnobis import Scope, crossvalidated
 from reptools.statistics.rdms.distances import square

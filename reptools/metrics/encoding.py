@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from reptools.engine.operation import Context, Score
+from reptools.engine.options import Range
+from reptools.engine.registry import metric
 from reptools.errors import warn
 from reptools.metrics.predicting import Options, median, normalised, predict
-from reptools.parameters import Range
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.regression.linear_sides import LinearSide, linear_side
 
 Alpha = Annotated[float, Range(1e-9, 1e9)]

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.engine.operation import Context, Score
+from reptools.engine.registry import metric
 from reptools.errors import DataError, StimulusError
 from reptools.metrics.comparators import ROUNDING, prepared_rdm, similarity
 from reptools.metrics.model_rdms import names_of
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.rdms.model_fits import reduced, weights
 from reptools.statistics.rdms.pairs import Rows, among
 from reptools.statistics.rdms.whitening import whitened

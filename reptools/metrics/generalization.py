@@ -8,6 +8,9 @@ from typing import Annotated
 
 import numpy as np
 
+from reptools.engine.operation import Context, Score
+from reptools.engine.options import Range
+from reptools.engine.registry import metric
 from reptools.errors import FeatureError, some, warn
 from reptools.metrics.probing import Plan, planned, scores
 from reptools.metrics.readout import (
@@ -18,9 +21,6 @@ from reptools.metrics.readout import (
     Task,
     learn,
 )
-from reptools.parameters import Range
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Folds
 from reptools.statistics.readout.classifiers import Method, Readout, Values

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from reptools.arrays import Array, array_namespace
+from reptools.engine.operation import Score
+from reptools.engine.options import Range
+from reptools.engine.registry import metric
 from reptools.errors import DataError, StimulusError
-from reptools.parameters import Range
-from reptools.record import Score
-from reptools.registry import metric
 from reptools.statistics.blocks import Blocks, shape
 from reptools.statistics.moments import moments
 from reptools.statistics.shapes.spectrum import cross_product, eigenvalues, scaled

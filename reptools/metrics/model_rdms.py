@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.engine.operation import Context, Score
+from reptools.engine.registry import metric
 from reptools.errors import DataError, ParameterError
 from reptools.metrics.comparators import Comparator, prepared_rdm
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.features.commonality import parts_of, subsets
 from reptools.statistics.rdms.model_fits import explained, reduced, weights
 

@@ -7,10 +7,10 @@ from math import sqrt
 from typing import TYPE_CHECKING, Annotated
 
 from reptools.arrays import Array
+from reptools.engine.operation import Score
+from reptools.engine.options import Range
+from reptools.engine.registry import metric
 from reptools.errors import DataError, StimulusError
-from reptools.parameters import Range
-from reptools.record import Score
-from reptools.registry import metric
 from reptools.statistics.shapes.nearest import Distance, neighbour_weights
 
 if TYPE_CHECKING:

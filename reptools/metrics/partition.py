@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reptools.arrays import array_namespace, to_host
+from reptools.engine.operation import Context, Score
+from reptools.engine.registry import metric
 from reptools.errors import DataError, FeatureError, some
 from reptools.metrics.variance import INFINITY, folds_for
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.blocks import Rows
 from reptools.statistics.features.commonality import Subset, explained_together, parts_of, subsets
 from reptools.statistics.features.design import Feature
@@ -38,7 +38,7 @@ def unique_variance(x: Rows, features: Sequence[Feature], /, *, context: Context
     features : Dataset, DataTree node, mapping or table
         Two features or more over ``stimulus``, lined up with ``x`` by label. A class feature
         enters one-hot with one level dropped, a continuous one as its components; products of
-        features come from :func:`reptools.features.interactions`.
+        features come from :func:`reptools.entering.features.interactions`.
     cv : int, "split", splitter or None
         What is fitted and what is tested, as in ``variance_explained``; "split" by default. None
         is the classical analysis in sample, which is optimistic.
@@ -120,7 +120,7 @@ def variance_partition(x: Rows, features: Sequence[Feature], /, *, context: Cont
     features : Dataset, DataTree node, mapping or table
         Two features or more over ``stimulus``, lined up with ``x`` by label. A class feature
         enters one-hot with one level dropped, a continuous one as its components; products of
-        features come from :func:`reptools.features.interactions`.
+        features come from :func:`reptools.entering.features.interactions`.
     cv : int, "split", splitter or None
         What is fitted and what is tested, as in ``variance_explained``; "split" by default. None
         is the classical analysis in sample, which is optimistic.

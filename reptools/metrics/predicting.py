@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from reptools.arrays import to_host
+from reptools.engine.operation import Context
 from reptools.errors import ParameterError, StimulusError, warn
-from reptools.record import Context
 from reptools.statistics.regression.linear_sides import LinearSide
 from reptools.statistics.regression.nested import Nested, Scored, nested, scored
 from reptools.statistics.regression.pls import MOST

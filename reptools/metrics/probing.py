@@ -8,13 +8,13 @@ from typing import Annotated
 
 import numpy as np
 
+from reptools.engine.operation import Context, Score
+from reptools.engine.options import Range
+from reptools.engine.registry import metric
+from reptools.entering.labels import no_gaps
 from reptools.errors import ParameterError, warn
-from reptools.labels import no_gaps
 from reptools.metrics import readout
 from reptools.metrics.readout import Learned, Regularization, Settings, Task, learn
-from reptools.parameters import Range
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Folds, Rows, hash_rank
 from reptools.statistics.readout.classifiers import Codes, Method, Readout, Values

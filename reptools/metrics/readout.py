@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.engine.operation import Context
 from reptools.errors import FeatureError, ParameterError, StimulusError, some, warn
-from reptools.record import Context
 from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Folds, Rows, Sampling
 from reptools.statistics.readout import logistic

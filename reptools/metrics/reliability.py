@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from reptools.arrays import Array, array_namespace, to_host
+from reptools.engine.operation import Score
+from reptools.engine.registry import metric
 from reptools.errors import warn
-from reptools.record import Score
-from reptools.registry import metric
 from reptools.statistics.regression.reliability import reliabilities
 
 

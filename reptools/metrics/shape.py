@@ -6,9 +6,9 @@ from math import acos, pi, sqrt
 from typing import Literal
 
 from reptools.arrays import Array, array_namespace
+from reptools.engine.operation import Context
+from reptools.engine.registry import metric
 from reptools.errors import DataError
-from reptools.record import Context
-from reptools.registry import metric
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.folds import Folds
 from reptools.statistics.moments import Moments, fold_moments, moments

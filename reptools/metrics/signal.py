@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reptools.arrays import Array, array_namespace, float64, ratio
+from reptools.engine.operation import Context, Score
+from reptools.engine.registry import metric
 from reptools.errors import warn
 from reptools.metrics.variance import INFINITY, estimable, folds_for
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.features.design import Feature
 from reptools.statistics.features.projection import explain
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from reptools.arrays import Array, array_namespace, float64, to_host
+from reptools.engine.operation import Context
+from reptools.engine.registry import metric
 from reptools.metrics.comparators import (
     Comparator,
     PreparedRdm,
@@ -10,8 +12,6 @@ from reptools.metrics.comparators import (
     similarities,
     similarity,
 )
-from reptools.record import Context
-from reptools.registry import metric
 from reptools.statistics.rdms.distances import Distance, condensed
 
 SQUARES_FIT = 1e100  # magnitudes up to here, and down to its inverse, can be squared and summed

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 
 from reptools.arrays import Array, array_namespace, float64, ratio
+from reptools.engine.operation import Context, Score
+from reptools.engine.registry import metric
 from reptools.errors import DataError
 from reptools.metrics.variance import INFINITY, estimable, folds_for
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.blocks import Rows, as_blocks
 from reptools.statistics.features.concentration import (
     TINY,

@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 
 from reptools.arrays import Array, array_namespace, asarray_like, ratio
+from reptools.engine.operation import Context, Score
+from reptools.engine.registry import metric
 from reptools.errors import DataError, FeatureError, ParameterError, some, warn
-from reptools.record import Context, Score
-from reptools.registry import metric
 from reptools.statistics.blocks import Rows
 from reptools.statistics.features.design import Feature, joint_classes
 from reptools.statistics.features.projection import Explained, explain, explained_by_stimulus

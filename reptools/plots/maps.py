@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from reptools.engine.registry import metrics
 from reptools.errors import naming
 from reptools.plots.style import INK, bare, blank, measure, number, say, with_dims
-from reptools.registry import metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

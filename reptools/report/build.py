@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from reptools import schema
+from reptools.engine.operation import Metric
+from reptools.engine.registry import find
+from reptools.engine.registry import metrics as registered
 from reptools.errors import naming
-from reptools.record import Metric
-from reptools.registry import find
-from reptools.registry import metrics as registered
 from reptools.report.log import Log
 from reptools.report.overview import overview
 from reptools.report.page import Page

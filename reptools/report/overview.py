@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from reptools import schema
+from reptools.engine.reading import dead_units
 from reptools.report.page import Page
 from reptools.report.systems import System, at_last_step, by_feature
-from reptools.slabs import dead_units
 
 
 def overview(page: Page, systems: Sequence[System]) -> None:

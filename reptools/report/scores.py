@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 
 from reptools import schema
-from reptools.calling import evaluate
-from reptools.comparing import compare
-from reptools.labels import REPETITION
+from reptools.engine.calling import evaluate
+from reptools.engine.loops import compare
+from reptools.engine.operation import ON_RDMS, Metric
+from reptools.entering.labels import REPETITION
 from reptools.plots import similarity_map
-from reptools.record import ON_RDMS, Metric
 from reptools.report.log import Log
 from reptools.report.systems import System, at_last_step, by_feature
 from reptools.report.tables import joined

@@ -12,9 +12,7 @@ from typing import Any
 import xarray as xr
 
 from reptools import schema, store
-from reptools.errors import ParameterError, StoreError, some
-from reptools.provenance import from_json
-from reptools.store.selecting import (
+from reptools.engine.selecting import (
     Picked,
     begun_only,
     check_found,
@@ -23,6 +21,8 @@ from reptools.store.selecting import (
     pick,
     place_of,
 )
+from reptools.errors import ParameterError, StoreError, some
+from reptools.provenance import from_json
 
 
 @dataclass(frozen=True)

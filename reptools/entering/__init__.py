@@ -1,0 +1,1 @@
+"""What enters: labelled data of any kind, lined up by stimulus."""
