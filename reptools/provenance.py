@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from reptools._version import __version__
 
 _CORE = ("numpy", "h5py", "xarray")
 _IF_IMPORTED = ("torch", "sklearn", "scipy")
-_DISTRIBUTION = {"sklearn": "scikit-learn"}
 
 
 def versions() -> dict[str, str]:
@@ -26,8 +25,10 @@ def versions() -> dict[str, str]:
     Returns
     -------
     dict of str
-        Torch, scipy and scikit-learn appear only where the program imported them: the others
-        had no part in the result.
+        What each package says of itself, which names the build where there are several: torch
+        is "2.13.0+cu130" or "2.13.0+cpu", while its distribution may be called "2.13.0" for
+        both. Torch, scipy and scikit-learn appear only where the program imported them: the
+        others had no part in the result.
 
     Examples
     --------
@@ -41,11 +42,8 @@ def versions() -> dict[str, str]:
 
 @cache
 def _version(name: str) -> str:
-    """Version of an installed package, looked up once: every result asks for several."""
-    try:
-        return version(_DISTRIBUTION.get(name, name))
-    except PackageNotFoundError:  # imported from a folder that is not installed
-        return "unknown"
+    """``__version__`` of a package that is imported by now."""
+    return str(getattr(import_module(name), "__version__", "unknown"))
 
 
 def now() -> str:

@@ -152,6 +152,27 @@ def test_importing_reptools_loads_nothing_heavy():
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+def test_reptools_works_without_docstrings():
+    # python -OO removes docstrings and assertions
+    code = """
+import sys
+import numpy as np
+import reptools as rt
+from reptools.cli import main
+x = np.random.default_rng(0).normal(size=(9, 3))
+assert False
+print(round(float(rt.cka(x, x)), 9), rt.interventions.remove.__doc__)
+sys.argv = ["reptools", "metrics", "cka"]
+main()
+"""
+    command = [sys.executable, "-OO", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == "" and done.returncode == 0
+    first, *_, last = done.stdout.splitlines()
+    assert first == "1.0 None"
+    assert "None" not in last  # the docstring that is not there
+
+
 def test_reptools_knows_no_stage():
     known = [
         where(path, found)

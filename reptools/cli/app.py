@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from reptools._version import __version__
-from reptools.cli import computing, describing, output, words
+from reptools.cli import computing, describing, output, streams, words
 from reptools.cli.words import Word, metric_words
 from reptools.engine.operation import Metric
 from reptools.engine.registry import find, metrics
@@ -49,9 +49,10 @@ EXAMPLES = {
 
 def run() -> None:
     """Build the tree and run it on the arguments of the process."""
-    with _one_line_warnings():
-        app = build_app()
-    app()
+    with streams.checked():
+        with _one_line_warnings():
+            app = build_app()
+        app()
 
 
 def build_app() -> typer.Typer:

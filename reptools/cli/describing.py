@@ -234,4 +234,5 @@ def _print_metric(record: Metric) -> None:
     rows = [(p.name, plain(p.default), allowed(p)) for p in record.parameters.values()]
     print()
     output.print_table(["option", "default", "allowed"], rows)
-    print(f"\n{inspect.getdoc(record.kernel)}")
+    if text := inspect.getdoc(record.kernel):  # python -OO removes docstrings
+        print(f"\n{text}")

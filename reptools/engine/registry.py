@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -74,13 +75,13 @@ def metric(
             )
         if name in _METRICS and not _declared_again(_METRICS[name], kernel):
             raise ParameterError(f"a metric named {name!r} exists already. Choose another name.")
-        if not kernel.__doc__:
+        if not kernel.__doc__ and sys.flags.optimize < 2:  # python -OO removes docstrings
             raise ParameterError(
                 f"metric {name!r} has no docstring. Its first line is the summary."
             )
         record = Metric(
             name=name,
-            summary=kernel.__doc__.strip().splitlines()[0],
+            summary=(kernel.__doc__ or "").strip().partition("\n")[0],
             kind=kind,
             kernel=kernel,
             each=each,

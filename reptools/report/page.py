@@ -191,7 +191,7 @@ class Page:
         """Write the page to ``path`` and return it; missing folders are made."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.html(), encoding="utf-8")
+        path.write_text(self.html(), encoding="utf-8", errors="backslashreplace")
         return path
 
     def _add(self, block: Block) -> None:
