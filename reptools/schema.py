@@ -44,6 +44,7 @@ BOOL: Final = "bool"
 # dimensions
 STIMULUS: Final = "stimulus"
 STEP: Final = "step"
+OTHER: Final = "stimulus_"  # the second stimulus dimension of an RDM
 UNIT: Final = "unit"
 TOKEN: Final = "token"
 COMPONENT: Final = "component"

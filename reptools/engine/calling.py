@@ -74,11 +74,8 @@ def read_side(record: Metric, x: Any, name: str) -> Any:
 def _pair_call(record: Metric, args: Sequence[Any], bound: Mapping[str, Any]) -> xr.DataArray:
     x, y = (read_side(record, arg, name) for arg, name in zip(args[:2], ("x", "y"), strict=True))
     features = as_features(args[2], x) if record.kind == "transfer" else None
-    if features is not None and x.n_units != y.n_units:
-        raise DimensionError(
-            f"x has {x.n_units} units and y has {y.n_units}. What is fitted on x is tested on y: "
-            "pass two recordings of the same units."
-        )
+    if features is not None:
+        y = labels.align_units(x, y)
     cell = grid(record, {"x": x}, {"y": y}, bound, features, one_cell=True)
     return cell if features is None or several(args[2]) else cell.isel(feature=0)
 
@@ -366,7 +363,7 @@ def make_context(record: Metric, side: Any, bound: Mapping[str, Any]) -> Context
         stimulus,
         split=None if split is None else labels.no_gaps(split, "split"),
         groups=groups,
-        time=side.coordinate("time"),
+        time=labels.in_time(side),
         groups_name=name,
     )
     return Context(stimulus, sampling, side.coordinate)

@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 
 from reptools.arrays import to_host
+from reptools.entering import door
 from reptools.entering.labels import (
     STIMULUS,
     Rows,
     Side,
-    check_unique,
     match_rows,
     ordered,
     shared_outer,
@@ -59,13 +59,20 @@ def named(features: Any, name: str = "features") -> dict[str, Any]:
         features = features.to_dataset()
     if isinstance(features, xr.Dataset):
         found: Mapping[Any, Any] = features.data_vars
+    elif isinstance(features, Mapping):
+        found = features
     elif several(features):
-        found = {key: features[key] for key in getattr(features, "columns", features)}
+        found = door.columns(features, name)
     else:
         found = {getattr(features, "name", None) or "feature": features}
     if not found:
         raise FeatureError(f"{name} holds no feature. Pass at least one.")
-    return {str(key): value for key, value in found.items()}
+    by_text = {str(key): value for key, value in found.items()}
+    if len(by_text) < len(found):
+        texts = [str(key) for key in found]
+        alike = [key for key in found if texts.count(str(key)) > 1]
+        raise FeatureError(f"{name} holds names of one text: {some(alike)}. Rename one.")
+    return by_text
 
 
 def _feature(name: str, value: Any, side: Side, known: list[Known]) -> Feature:
@@ -105,14 +112,10 @@ def _feature(name: str, value: Any, side: Side, known: list[Known]) -> Feature:
 
 def _array(name: str, value: Any) -> xr.DataArray:
     """A feature with named dimensions; a bare array is (stimulus,) or (stimulus, component)."""
+    value = door.read(value, f"feature {name!r}", (STIMULUS, COMPONENT))
     if isinstance(value, xr.DataArray):
         return value
-    try:
-        value = to_host(value)
-    except ValueError as error:  # lists of different lengths
-        raise DimensionError(
-            f"feature {name!r} is no array: {error} Pass as many values for every stimulus."
-        ) from None
+    value = to_host(value)
     if value.ndim not in (1, 2):
         raise DimensionError(
             f"feature {name!r} has the shape {value.shape}; it must be (stimulus,) or "
@@ -277,7 +280,7 @@ def _on_the_same_stimuli(found: Mapping[str, Any]) -> dict[str, xr.DataArray]:
             )
     first_name, first = next(iter(arrays.items()))
     labels = first.coords[STIMULUS].values if STIMULUS in first.coords else None
-    check_unique(labels, f"feature {first_name!r}")
+    door.check_unique(labels, f"feature {first_name!r}")
     n = first.sizes[STIMULUS]
     lined_up = {}
     for name, array in arrays.items():

@@ -1,4 +1,4 @@
-"""Labelled data at the edge: read any input, line its stimuli up by label, take bare slabs.
+"""Labelled data at the edge: activations read, lined up by stimulus, and taken as bare slabs.
 
 This is the only module that turns labelled data into the bare (stimulus, unit) arrays of the
 kernels. Stimuli are matched by label, never by position unless neither side has labels.
@@ -6,21 +6,21 @@ kernels. Stimuli are matched by label, never by position unless neither side has
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from array_api_compat import is_torch_array
 
 from reptools.arrays import Array, to_host
+from reptools.entering import door
 from reptools.errors import DimensionError, ParameterError, StimulusError, some
+from reptools.schema import OTHER
 
 STIMULUS, UNIT, REPETITION = "stimulus", "unit", "repetition"
+ROUNDING = 1e-5  # of the largest distance: halves and the diagonal as float32 leaves them
 Index = tuple[tuple[str, int], ...]  # a position along the outer dimensions
 Rows = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -119,54 +119,76 @@ def place(side: Any, index: Index) -> str:
 
 
 def as_side(x: Any, name: str = "x") -> Side:
-    """Read activations from a DataTree node, a DataArray, or an array (stimulus, unit).
+    """Read activations ([outer,] stimulus, unit) of any kind that the door takes.
 
     Raises
     ------
     DimensionError
-        The dimensions ``stimulus`` and ``unit`` are not there, or a bare array is not 2-D.
+        The dimensions ``stimulus`` and ``unit`` are not there, a bare array is not 2-D, or it is
+        an RDM.
     StimulusError
         A stimulus label is repeated.
     """
-    if isinstance(x, (str, PathLike)):
-        path = fspath(x)
-        raise ParameterError(f"{name} is the path {path!r}. Open it first: rt.open({path!r}).")
-    if isinstance(x, (xr.DataTree, xr.Dataset)):
-        x = _activation(x, name)
+    x = door.read(x, name, (STIMULUS, UNIT))
     if isinstance(x, xr.DataArray):
-        repeated = {dim for dim in x.dims if x.dims.count(dim) > 1}
-        if repeated:
-            raise DimensionError(
-                f"{name} has the dimensions {x.dims} and repeats {some(repeated)}. "
-                "Give each dimension a name of its own."
-            )
-        missing = {STIMULUS, UNIT} - set(x.dims)
-        if missing:
-            raise DimensionError(
-                f"{name} has the dimensions {x.dims} and lacks {sorted(missing)}. "
-                "Rename yours with x.rename(...)."
-            )
-        labels = x.coords[STIMULUS].values if STIMULUS in x.coords else None
-        check_unique(labels, name)
-        _refuse_empty(x.sizes, name)
-        outer = {str(dim): size for dim, size in x.sizes.items() if dim not in (STIMULUS, UNIT)}
-        return Side(name, x, labels, outer=outer)
-    if not ("torch" in sys.modules and is_torch_array(x)):
-        try:
-            x = np.asarray(x)
-        except ValueError as error:  # lists of different lengths
-            raise DimensionError(
-                f"{name} is no array: {error} Pass as many values for every stimulus."
-            ) from None
+        return _labelled(x, name)
     if len(x.shape) != 2:
         raise DimensionError(
             f"{name} has the shape {tuple(x.shape)}; a bare array is (stimulus, unit). "
             "Wrap it in an xarray.DataArray that names its dimensions."
         )
     _refuse_empty(dict(zip((STIMULUS, UNIT), x.shape, strict=True)), name)
+    if x.shape[0] == x.shape[1] and _is_rdm(x):
+        raise door.rdm_for_activations(
+            name,
+            "is symmetric with zeros on its diagonal",
+            "a DataArray whose dimensions are called stimulus and unit is taken for activations",
+        )
     if isinstance(x, np.ndarray):
         return Side(name, xr.DataArray(x, dims=(STIMULUS, UNIT)), None)
-    return Side(name, x.detach(), None)
+    return Side(name, x, None)
+
+
+def _labelled(x: xr.DataArray, name: str) -> Side:
+    """A side of named dimensions, which must be those of activations."""
+    dims = x.dims
+    if STIMULUS not in dims or UNIT not in dims:
+        if {STIMULUS, OTHER} <= set(dims):
+            raise door.rdm_for_activations(name, f"has the dimensions {dims}")
+        missing = sorted({STIMULUS, UNIT} - set(dims))
+        raise DimensionError(
+            f"{name} has the dimensions {dims} and lacks {missing}. "
+            "Rename yours with x.rename(...)."
+        )
+    if len(set(dims)) < len(dims):
+        repeated = {dim for dim in dims if dims.count(dim) > 1}
+        raise DimensionError(
+            f"{name} has the dimensions {dims} and repeats {some(repeated)}. "
+            "Give each dimension a name of its own."
+        )
+    refuse_reserved(x, name)
+    labels = labels_along(x, STIMULUS)
+    door.check_unique(labels, name)
+    _refuse_empty(x.sizes, name)
+    outer = {str(dim): size for dim, size in x.sizes.items() if dim not in (STIMULUS, UNIT)}
+    if labels is not None and not outer and x.shape[0] == x.shape[1]:
+        _refuse_rdm(x, labels, name)
+    return Side(name, x, labels, outer=outer)
+
+
+def labels_along(x: xr.DataArray, dim: str) -> np.ndarray[Any, Any] | None:
+    """Labels along a dimension, or None."""
+    coord = x.coords.variables.get(dim)
+    return None if coord is None else coord.values
+
+
+def refuse_reserved(x: xr.DataArray, name: str) -> None:
+    """A dimension of the input cannot be called like the one that tells features apart."""
+    if "feature" in x.dims:
+        raise DimensionError(
+            f"a dimension of {name} is called 'feature', which tells features apart in results. "
+            "Rename it, for instance x.rename(feature='feature_in')."
+        )
 
 
 def _refuse_empty(sizes: Mapping[Any, int], name: str) -> None:
@@ -175,36 +197,26 @@ def _refuse_empty(sizes: Mapping[Any, int], name: str) -> None:
         raise DimensionError(f"{name} is empty along {some(empty)}. Pass one {empty[0]} or more.")
 
 
-def _activation(node: xr.DataTree | xr.Dataset, name: str) -> xr.DataArray:
-    if "activation" in node:
-        found = node["activation"]
-        if isinstance(found, xr.DataArray):
-            return found
-    inside = node["layers"] if isinstance(node, xr.DataTree) and "layers" in node else node
-    layers = list(inside.children) if isinstance(inside, xr.DataTree) else list(inside)
-    raise DimensionError(
-        f"{name} is a group without activations; it holds {some(layers)}. "
-        "Pass one layer, for instance tree['layers/NAME'], or use compare() for a grid."
-    )
-
-
-def check_unique(labels: np.ndarray[Any, Any] | None, name: str) -> None:
-    """Refuse repeated stimulus labels: which row belongs to which would be a guess."""
-    if labels is None:
+def _refuse_rdm(x: xr.DataArray, labels: np.ndarray[Any, Any], name: str) -> None:
+    """An RDM whose second dimension was called unit carries the stimuli along both."""
+    units = labels_along(x, UNIT)
+    if units is None or set(units.tolist()) != set(labels.tolist()):
         return
-    try:
-        values, counts = np.unique(labels, return_counts=True)
-    except TypeError:  # no order among them
-        types = sorted({type(label).__name__ for label in labels.tolist()})
-        raise StimulusError(
-            f"{name} has stimulus labels of several types: {some(types)}. Use one type of label."
-        ) from None
-    if values.size < labels.size:
-        repeated = values[counts > 1].tolist()
-        raise StimulusError(
-            f"{name} has repeated stimulus labels: {some(repeated)}. Give each trial its own "
-            "label and keep the repeated name in a coordinate 'condition'."
-        )
+    if _is_rdm(x.sel({UNIT: labels}).transpose(STIMULUS, UNIT).values):
+        raise door.rdm_for_activations(name, "has the same labels along both dimensions")
+
+
+def _is_rdm(square: Any) -> bool:
+    """Whether three stimuli or more are at distance 0 from themselves and symmetric otherwise."""
+    square = to_host(square)
+    if len(square) < 3 or square.dtype.kind not in "iuf":
+        return False
+    largest = float(square.max())
+    if not 0 < largest < np.inf or abs(square.diagonal()).max() > ROUNDING * largest:
+        return False
+    return bool(square.min() >= 0) and np.allclose(
+        square, square.T, rtol=0, atol=ROUNDING * largest
+    )
 
 
 def align(first: Side, second: Side) -> Side:
@@ -218,6 +230,36 @@ def align(first: Side, second: Side) -> Side:
     """
     rows = match_rows(first.name, first.n_stimuli, ordered(first), second.name, second)
     return replace(second, rows=rows)
+
+
+def align_units(first: Side, second: Side) -> Side:
+    """``second`` with its units in the order of ``first``, where both label them.
+
+    Raises
+    ------
+    DimensionError
+        They have different numbers of units, or units of different labels.
+    """
+    if first.n_units != second.n_units:
+        raise DimensionError(
+            f"{first.name} has {first.n_units} units and {second.name} has {second.n_units}. What "
+            f"is fitted on {first.name} is tested on {second.name}: pass two recordings of the "
+            "same units."
+        )
+    if not (isinstance(first.data, xr.DataArray) and isinstance(second.data, xr.DataArray)):
+        return second
+    ours, theirs = labels_along(first.data, UNIT), labels_along(second.data, UNIT)
+    if ours is None or theirs is None or np.array_equal(ours, theirs):
+        return second
+    position = {label: column for column, label in enumerate(theirs.tolist())}
+    unknown = set(theirs.tolist()) - set(ours.tolist())
+    if unknown or len(position) < len(ours):
+        raise DimensionError(
+            f"{second.name} has units that {first.name} lacks: {some(sorted(unknown, key=str))}. "
+            "Pass two recordings of the same units, each labelled once."
+        )
+    columns = [position[label] for label in ours.tolist()]
+    return replace(second, data=second.data.isel({UNIT: columns}))
 
 
 def ordered(side: Any) -> np.ndarray[Any, Any] | None:
@@ -235,15 +277,17 @@ def match_rows(
     n: int,
     labels: np.ndarray[Any, Any] | None,
     other_name: str,
-    other: Side | xr.DataArray,
+    other: Any,
 ) -> Rows | None:
-    """Row order that brings ``other`` to the stimuli ``labels``; None where it is in order."""
-    if isinstance(other, Side):
-        theirs, size = other.labels, other.n_stimuli
+    """Row order that brings ``other`` to the stimuli ``labels``; None where it is in order.
+
+    ``other`` is a DataArray, or a side of activations or of an RDM.
+    """
+    if isinstance(other, xr.DataArray):
+        theirs, size = labels_along(other, STIMULUS), other.sizes[STIMULUS]
+        door.check_unique(theirs, other_name)
     else:
-        theirs = other.coords[STIMULUS].values if STIMULUS in other.coords else None
-        size = other.sizes[STIMULUS]
-        check_unique(theirs, other_name)
+        theirs, size = other.labels, other.n_stimuli
     if (labels is None) != (theirs is None):
         bare = name if labels is None else other_name
         raise StimulusError(
@@ -257,33 +301,18 @@ def match_rows(
                 "Pass the same stimuli in the same order."
             )
         return None
-    if labels.size == theirs.size and (labels == theirs).all():
-        return None
-    one, another = (values[:1].tolist()[0] for values in (labels, theirs))
-    if isinstance(one, str) != isinstance(another, str):
-        raise StimulusError(
-            f"{name} has stimulus labels like {one!r} and {other_name} like {another!r}. "
-            "Use one type of label."
-        )
-    position = {label: row for row, label in enumerate(theirs.tolist())}
-    ours = labels.tolist()
-    only_ours = [label for label in ours if label not in position]
-    only_theirs = sorted(set(position) - set(ours))
-    if only_ours or only_theirs:
-        raise StimulusError(
-            f"{name} and {other_name} were not shown the same stimuli: {len(only_ours)} only in "
-            f"{name} ({some(only_ours) or 'none'}), {len(only_theirs)} only in {other_name} "
-            f"({some(only_theirs) or 'none'}). "
-            'Keep the shared ones with xr.align(x, y, join="inner").'
-        )
-    return np.array([position[label] for label in ours], dtype=np.intp)
+    return door.line_up(name, labels, other_name, theirs)
 
 
 def match_values(side: Side, values: Any, name: str) -> np.ndarray[Any, Any]:
     """One value per stimulus, lined up with ``side`` (by label where ``values`` has labels)."""
+    labelled = isinstance(values, xr.DataArray)
+    values = door.read(values, name, (STIMULUS,))
     if isinstance(values, xr.DataArray) and values.dims == (STIMULUS,):
-        rows = match_rows(side.name, side.n_stimuli, ordered(side), name, values)
-        return reordered(values.values, rows)
+        if labelled or STIMULUS in values.coords:
+            rows = match_rows(side.name, side.n_stimuli, ordered(side), name, values)
+            return reordered(values.values, rows)
+        values = values.values  # a column of pandas that has no labels
     bare = to_host(values)
     if isinstance(values, xr.DataArray) or bare.shape != (side.n_stimuli,):
         raise ParameterError(
@@ -302,6 +331,20 @@ def no_gaps(values: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
             "Fill it, or drop these stimuli."
         )
     return values
+
+
+def in_time(side: Any) -> np.ndarray[Any, Any] | None:
+    """The coordinate ``time`` over stimuli, by which folds are cut: a number for each of them."""
+    values = side.coordinate("time")
+    if values is None:
+        return None
+    text = [value for value in values.tolist() if isinstance(value, str)]
+    if text:
+        raise ParameterError(
+            f"time holds text such as {text[0]!r}, and folds are cut along it. Pass numbers or "
+            "dates, or drop it with drop_vars('time')."
+        )
+    return no_gaps(values, "time")
 
 
 def shared_outer(x: Any, y: Any) -> list[str]:
@@ -330,14 +373,22 @@ def _same_dim(x: Any, y: Any, dim: str) -> None:
             "A dimension of both sides is paired: select the shared ones, or rename it on one "
             "side to cross them."
         )
-    if dim in x.data.coords and dim in y.data.coords:
-        ours, theirs = x.data.coords[dim].values, y.data.coords[dim].values
-        if (ours != theirs).any():
-            raise DimensionError(
-                f"{x.name} and {y.name} have different values along {dim!r}, first "
-                f"{ours[ours != theirs][0]!r} against {theirs[ours != theirs][0]!r}. "
-                "Select the shared ones, or rename it on one side to cross them."
-            )
+    ours, theirs = (labels_along(side.data, dim) for side in (x, y))
+    known = theirs if ours is None else ours
+    if known is not None and (ours is None or theirs is None):
+        bare, named = (x, y) if ours is None else (y, x)
+        raise DimensionError(
+            f"{bare.name} does not label {dim!r}, and {named.name} does "
+            f"({some(known.tolist())}), so their order cannot be checked. Label it on both "
+            "sides, or on neither."
+        )
+    if ours is not None and theirs is not None and (ours != theirs).any():
+        at = ours != theirs
+        raise DimensionError(
+            f"{x.name} and {y.name} have different values along {dim!r}, first "
+            f"{ours[at][0]!r} against {theirs[at][0]!r}. "
+            "Select the shared ones, or rename it on one side to cross them."
+        )
 
 
 def sort_by_label(side: Side) -> Side:

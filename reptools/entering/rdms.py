@@ -9,14 +9,24 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from reptools import schema
 from reptools.arrays import to_host
-from reptools.entering.labels import STIMULUS, Index, Rows, check_unique, match_rows, reordered
-from reptools.errors import DataError, DimensionError, StimulusError
+from reptools.entering import door
+from reptools.entering.labels import (
+    ROUNDING,
+    STIMULUS,
+    Index,
+    Rows,
+    labels_along,
+    match_rows,
+    refuse_reserved,
+    reordered,
+)
+from reptools.errors import DataError, DimensionError, StimulusError, some
 from reptools.schema import DISSIMILARITY
 from reptools.statistics.rdms.pairs import count_stimuli, upper
 
-OTHER = "stimulus_"  # the second stimulus dimension of an RDM
-ROUNDING = 1e-5  # of the largest distance: halves and the diagonal as float32 leaves them
+OTHER = schema.OTHER
 Vector = np.ndarray[Any, Any]
 
 
@@ -52,47 +62,13 @@ class RdmSide:
 
 
 def as_rdm_side(rdm: Any, name: str) -> RdmSide:
-    """Read an RDM: DataArray (stimulus, stimulus_), square array, or condensed vector."""
-    if isinstance(rdm, (xr.DataTree, xr.Dataset)) and DISSIMILARITY in rdm:
-        rdm = rdm[DISSIMILARITY]
+    """Read an RDM: DataArray (stimulus, stimulus_), square table or array, or condensed vector."""
+    rdm = door.read(rdm, name, (STIMULUS, OTHER), DISSIMILARITY)
     if isinstance(rdm, xr.DataArray):
-        if {STIMULUS, OTHER} - set(rdm.dims):
-            raise DimensionError(
-                f"{name} has the dimensions {rdm.dims}; an RDM has 'stimulus' and 'stimulus_'. "
-                "Rename yours with rename(...)."
-            )
-        if rdm.sizes[STIMULUS] != rdm.sizes[OTHER]:
-            raise DimensionError(
-                f"{name} is not square: {rdm.sizes[STIMULUS]} by {rdm.sizes[OTHER]}. "
-                "Pass all stimuli along both dimensions."
-            )
-        if rdm.sizes[STIMULUS] < 2:
-            raise StimulusError(
-                f"{name} has {rdm.sizes[STIMULUS]} stimuli, and a dissimilarity is of two. "
-                "Pass more stimuli."
-            )
-        _refuse_not_real(rdm, name)
-        labels = rdm.coords[STIMULUS].values if STIMULUS in rdm.coords else None
-        check_unique(labels, name)
-        if (
-            labels is not None
-            and OTHER in rdm.coords
-            and (rdm.coords[OTHER].values != labels).any()
-        ):
-            raise DimensionError(
-                f"{name} has its rows and columns in different order. "
-                "Bring stimulus_ into the order of stimulus with sel(stimulus_=...)."
-            )
-        outer = {str(d): size for d, size in rdm.sizes.items() if d not in (STIMULUS, OTHER)}
-        return RdmSide(name, rdm, rdm.sizes[STIMULUS], labels, outer=outer)
-    if isinstance(rdm, (xr.DataTree, xr.Dataset)):
-        raise DimensionError(f"{name} is a group without {DISSIMILARITY!r}. Pass one RDM.")
-    try:
-        values = to_host(rdm)
-    except ValueError as error:  # lists of different lengths
-        raise DimensionError(f"{name} is no array: {error} Pass a square matrix.") from None
+        return _labelled(rdm, name)
+    values = to_host(rdm)
     if values.ndim == 2:
-        return as_rdm_side(xr.DataArray(values, dims=(STIMULUS, OTHER)), name)
+        return _labelled(xr.DataArray(values, dims=(STIMULUS, OTHER)), name)
     n = count_stimuli(values.size)
     if values.ndim != 1 or n == 0:
         raise DimensionError(
@@ -101,6 +77,35 @@ def as_rdm_side(rdm: Any, name: str) -> RdmSide:
         )
     _refuse_not_real(values, name)
     return RdmSide(name, values.astype(np.float64), n, None)
+
+
+def _labelled(rdm: xr.DataArray, name: str) -> RdmSide:
+    """An RDM of named dimensions."""
+    if {STIMULUS, OTHER} - set(rdm.dims):
+        raise DimensionError(
+            f"{name} has the dimensions {rdm.dims}; an RDM has 'stimulus' and 'stimulus_'. "
+            "Rename yours with rename(...)."
+        )
+    if rdm.sizes[STIMULUS] != rdm.sizes[OTHER]:
+        raise DimensionError(
+            f"{name} is not square: {rdm.sizes[STIMULUS]} by {rdm.sizes[OTHER]}. "
+            "Pass all stimuli along both dimensions."
+        )
+    if rdm.sizes[STIMULUS] < 2:
+        raise StimulusError(
+            f"{name} has {rdm.sizes[STIMULUS]} stimuli, and a dissimilarity is of two. "
+            "Pass more stimuli."
+        )
+    refuse_reserved(rdm, name)
+    _refuse_not_real(rdm, name)
+    rows, columns = labels_along(rdm, STIMULUS), labels_along(rdm, OTHER)
+    labels = columns if rows is None else rows  # a symmetric matrix has one order
+    door.check_unique(labels, name)
+    if labels is not None and columns is not None:
+        order = door.line_up(f"stimulus of {name}", labels, f"stimulus_ of {name}", columns)
+        rdm = rdm if order is None else rdm.isel({OTHER: order})
+    outer = {str(d): size for d, size in rdm.sizes.items() if d not in (STIMULUS, OTHER)}
+    return RdmSide(name, rdm, rdm.sizes[STIMULUS], labels, outer=outer)
 
 
 def _refuse_not_real(values: Any, name: str) -> None:
@@ -133,6 +138,8 @@ def as_models(models: Any, name: str = "models") -> dict[str, RdmSide]:
     if not models:
         raise DimensionError(f"{name} holds no RDM. Pass at least one.")
     sides = {str(key): as_rdm_side(model, f"model {key!r}") for key, model in models.items()}
+    if len(sides) < len(models):
+        raise DimensionError(f"{name} holds names of one text: {some(models)}. Rename one.")
     for side in sides.values():
         if side.outer:
             raise DimensionError(
@@ -144,10 +151,7 @@ def as_models(models: Any, name: str = "models") -> dict[str, RdmSide]:
 
 def align_rdms(first: RdmSide, second: RdmSide) -> RdmSide:
     """``second`` with rows and columns in the order of ``first``."""
-    other: Any = second.data
-    if not isinstance(other, xr.DataArray):
-        other = xr.DataArray(np.empty(second.n_stimuli), dims=STIMULUS)
-    rows = match_rows(first.name, first.n_stimuli, first.labels, second.name, other)
+    rows = match_rows(first.name, first.n_stimuli, first.labels, second.name, second)
     return replace(second, rows=rows)
 
 

@@ -85,7 +85,7 @@ def test_values_are_placed_by_label_where_positions_differ(declare: Any) -> None
     constant = np.stack([np.zeros(12), np.arange(12.0)])
     features = xr.Dataset(
         {"a": (("step", "stimulus"), constant), "bbb": ("stimulus", np.arange(12.0))},
-        coords={"stimulus": data.stimulus.values},
+        coords={"stimulus": data.stimulus.values, "step": data.step.values},
     )
     with pytest.warns(ReptoolsWarning, match=r"constant over all stimuli.*a at step=0"):
         result = toy(data.isel(step=[0, 1]), features)
