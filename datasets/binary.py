@@ -249,7 +249,7 @@ def _draw_unseen(
         if not again.any():
             return bits
         fresh = _draw(config, values[again], rng)
-        fresh[:, kept] = bits[np.ix_(again, kept)]
+        fresh[:, kept] = bits[again][:, kept]
         bits[again] = fresh
 
 

@@ -154,7 +154,9 @@ def _nearest_mean(x: Array, y: Array, x_test: Array, y_test: Array) -> float:
 
 
 def _standardised(x: Array) -> Array:
-    return (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), np.finfo(np.float64).tiny)
+    deviation = np.maximum(x.std(axis=0), np.finfo(np.float64).tiny)
+    standard: Array = (x - x.mean(axis=0)) / deviation
+    return standard
 
 
 def _inputs(data: xr.Dataset) -> Array:

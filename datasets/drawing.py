@@ -19,12 +19,14 @@ Drawing = Callable[[Array, Array], Array]  # x and y -> value, all (image, row, 
 
 
 def _disc(x: Array, y: Array) -> Array:
-    return np.hypot(x, y) - np.pi**-0.5
+    distance: Array = np.hypot(x, y) - np.pi**-0.5
+    return distance
 
 
 def _ring(x: Array, y: Array) -> Array:
     outer = (0.75 * np.pi) ** -0.5  # with a hole of half the radius
-    return np.abs(np.hypot(x, y) - 0.75 * outer) - 0.25 * outer
+    distance: Array = np.abs(np.hypot(x, y) - 0.75 * outer) - 0.25 * outer
+    return distance
 
 
 def _square(x: Array, y: Array) -> Array:
@@ -48,10 +50,9 @@ def _star(x: Array, y: Array, *, tips: int, inner: float) -> Array:
     tip, corner = np.array([1.0, 0.0]), inner * np.array([np.cos(half), np.sin(half)])
     along = (corner - tip) / np.hypot(*(corner - tip))
     normal = np.array([along[1], -along[0]], np.float32)
-    return (
-        distance * (np.cos(angle) * normal[0] + np.sin(angle) * normal[1])
-        - np.float32(radius) * normal[0]
-    )
+    towards: Array = np.cos(angle) * normal[0] + np.sin(angle) * normal[1]
+    outside: Array = distance * towards - np.float32(radius) * normal[0]
+    return outside
 
 
 SHAPES: Mapping[str, Drawing] = {
@@ -66,13 +67,16 @@ SHAPES: Mapping[str, Drawing] = {
 
 def _wave(x: Array) -> Array:
     """Square wave of period 1 with slopes, so that a pixel is not all or nothing."""
-    return np.clip(np.float32(1.5) * np.sin(np.float32(2 * np.pi) * x), -1, 1)
+    wave = np.float32(1.5) * np.sin(np.float32(2 * np.pi) * x)
+    clipped: Array = np.clip(wave, -1, 1)
+    return clipped
 
 
 def _dots(x: Array, y: Array) -> Array:
     turns = np.float32(2 * np.pi)
     height = np.cos(turns * x) + np.cos(turns * y)
-    return -np.clip(2 * height - 1, 0, 1)  # dark dots
+    dots: Array = -np.clip(2 * height - 1, 0, 1)  # dark
+    return dots
 
 
 PERIOD = 4.0  # pixels

@@ -129,7 +129,7 @@ def prepare_stimuli(
     if "roles" not in data.attrs:  # nothing is written that was not checked
         data = attach_roles(data, config)
     kept = {f.name: _plain(getattr(config, f.name)) for f in _settings(known)}
-    along = {dim: [n for n, c in data.coords.items() if c.dims == (dim,)] for dim in data.dims}
+    along = {dim: [str(n) for n, c in data.coords.items() if c.dims == (dim,)] for dim in data.dims}
     with Writer(
         path,
         system=f"{kind} stimuli",

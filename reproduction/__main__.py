@@ -68,11 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     """Print the verdicts of a study."""
     table = Table(show_edge=False, pad_edge=False)
-    for name in ("row", "variant", "effect [95 %]", "seeds", "verdict"):
+    columns = ("row", "variant", "effect [95 %]", "seeds", "verdict")
+    for name in columns:
         table.add_column(name, overflow="fold")
     for outcome in outcomes:
         for record in verdict_records(outcome):
-            table.add_row(*(record[column.header] for column in table.columns))
+            table.add_row(*(record[name] for name in columns))
     console.print(table)
 
 

@@ -15,6 +15,7 @@ import xarray as xr
 import reptools as rt
 from reptools.errors import ParameterError
 from reptools.provenance import to_json
+from reptools.statistics.readout.standard import Scaling
 
 from .runs import HEAD, Run, Runs
 
@@ -153,7 +154,7 @@ def falls_with_rank(
 ) -> float:
     """How fast variance explained falls with the place of a feature among the outputs."""
     shares = all_shares(run, layer, step, estimator, tokens)
-    rank = run.tree["outputs"]["rank"].isel(step=-1)
+    rank = run.tree["outputs"].dataset["rank"].isel(step=-1)
     places = rank.values.astype(float)
     values = np.array([shares[str(name)] for name in rank["feature"].values])
     return -float(np.polyfit(places, values, 1)[0])
@@ -236,7 +237,13 @@ def read_out(run: Run, runs: Runs, *, feature: str, layer: str = HEAD) -> float:
 
 @quantity("share of conflicts\nanswered as it says")
 def follows(
-    run: Run, runs: Runs, *, feature: str, layer: str = HEAD, scaling: str = "none", C: float = 1.0
+    run: Run,
+    runs: Runs,
+    *,
+    feature: str,
+    layer: str = HEAD,
+    scaling: Scaling = "none",
+    C: float = 1.0,
 ) -> float:
     """How often a new classifier goes by a feature where two features disagree."""
     found = rt.interventions.downstream(run.layer(layer), run.features, scaling=scaling, C=C)

@@ -47,7 +47,7 @@ class Run:
     @property
     def accuracy(self) -> xr.DataArray:
         """Balanced test accuracy (step, feature) of the features trained on."""
-        return self.tree["outputs"]["accuracy"]
+        return self.tree["outputs"].dataset["accuracy"]
 
     @property
     def trained_on(self) -> list[str]:
@@ -57,7 +57,8 @@ class Run:
     @cached_property
     def layers(self) -> dict[str, xr.DataArray]:
         """Activations (step, ..., stimulus, unit) of every layer that was written."""
-        return {name: node["activation"] for name, node in self.tree["layers"].children.items()}
+        children = self.tree["layers"].children
+        return {name: node.dataset["activation"] for name, node in children.items()}
 
     def layer(self, name: str, step: str | int = "last", *, tokens: str = "mean") -> xr.DataArray:
         """A layer at one step; "head" is the last one, which feeds the readout.

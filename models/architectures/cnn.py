@@ -109,7 +109,7 @@ class CNN(Network):
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
         """Each block's output averaged over space, and ``pooled``: name -> (stimulus, channel)."""
-        return spatial_means(x, self.blocks, self.dropout)
+        return spatial_means(x, dict(self.blocks.items()), self.dropout)
 
 
 def _block(before: int, channels: int, config: CNNConfig) -> nn.Sequential:

@@ -24,8 +24,9 @@ def zscore(x: Rows, /) -> Rows:
         m = moments({"x": x}, squares=["x"])
         mean, sd = m.means["x"], array_namespace(m.means["x"]).sqrt(m.squares["x"] / m.n)
         return x.map(lambda block: (float64(block) - mean) / divisor(sd), sd.dtype)
-    x = centred(x)
-    return x / divisor(array_namespace(x).sqrt(array_namespace(x).mean(x**2, axis=0)))
+    centre = centred(x)
+    xp = array_namespace(centre)
+    return centre / divisor(xp.sqrt(xp.mean(centre**2, axis=0)))
 
 
 def unit_norm(x: Rows, /) -> Rows:

@@ -78,18 +78,22 @@ class Held(Protocol):
 
     def products(self, width: int) -> int:
         """Multiplications for one column of weights over so many coordinates."""
+        ...
 
     def turning(self, directions: int) -> int:
         """Multiplications for turning the stimuli into so many directions."""
+        ...
 
     def turned(self, basis: Array) -> Held:
         """The same stimuli in the directions of ``basis`` (coordinate, direction)."""
+        ...
 
     def errors(self, weights: Array, targets: slice) -> Array:
         """Sums of squared errors (option, target) of weights (coordinate, option x target)."""
 
     def sums(self, weights: Array) -> Sums:
         """What the scores need, for weights (coordinate, target)."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -164,9 +164,9 @@ def linear_side(x: Rows, /, *, ceiling: Literal["none", "reliability"] = "none")
     n, width = x.shape
     if n >= 2 * width and n * width * xp.finfo(x.dtype).bits > 8 * IN_BLOCKS:
         return LinearSide(_tame(as_blocks(x)), wanted, reliability, Reductions(most=0))
-    x = centred(x)
-    largest = float(xp.max(xp.abs(x)))
-    return LinearSide(x * 2.0 ** -frexp(largest)[1], wanted, reliability)
+    centre = centred(x)
+    largest = float(xp.max(xp.abs(centre)))
+    return LinearSide(centre * 2.0 ** -frexp(largest)[1], wanted, reliability)
 
 
 def _tame(x: Blocks) -> Blocks:

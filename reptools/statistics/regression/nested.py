@@ -159,6 +159,7 @@ class Path(Protocol):
     @property
     def n_options(self) -> int:
         """How many options there are."""
+        ...
 
     def weights(self, targets: slice) -> Array:
         """Weights (direction, option, target) of some targets."""
@@ -173,16 +174,20 @@ class Model(Protocol):
     @property
     def n_targets(self) -> int:
         """Units of the side that is predicted."""
+        ...
 
     @property
     def n_options(self) -> int:
         """How many options there are to choose from."""
+        ...
 
     def path(self, fit: Cells) -> Path:
         """Every option, fitted on some cells."""
+        ...
 
     def held(self, fit: Cells, test: Cells) -> Held:
         """Held-out stimuli, both sides about their means over the fitted cells."""
+        ...
 
 
 @dataclass(frozen=True)

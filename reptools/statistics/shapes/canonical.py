@@ -139,7 +139,7 @@ def canonical_correlations(
         xx, yy = xp.sum(u * (fx.tested @ u), axis=0), xp.sum(v * (fy.tested @ v), axis=0)
         pooled.append(tested.n * xp.stack([xx, yy, xp.sum(u * (cross @ v), axis=0)]))
     pairs = min(sums.shape[1] for sums in pooled)
-    total = sum(sums[:, :pairs] for sums in pooled)
+    total: Array = sum(sums[:, :pairs] for sums in pooled)
     # over the fit stimuli, variates have variance 1
     if float(xp.min(total[:2, :])) <= NOTHING_TESTED:
         raise DataError(

@@ -40,11 +40,11 @@ def scaled(x: Rows, /) -> tuple[Rows, float]:
         No unit varies.
     """
     if not isinstance(x, Blocks):
-        x = centred(x)
-        factor = _factor(_largest(x), x.shape[1])
+        centre = centred(x)
+        factor = _factor(_largest(centre), centre.shape[1])
         if factor != 1.0:
-            x /= factor  # centring made a copy
-        return x, factor
+            centre /= factor  # centring made a copy
+        return centre, factor
     shift, largest = None, 0.0
     for _, block in x:
         shift = float64(first_row(block)) if shift is None else shift
