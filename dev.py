@@ -132,8 +132,9 @@ def lint(python: Path, args: Sequence[str] = ()) -> int:
 
 
 def types(python: Path, args: Sequence[str] = ()) -> int:
-    """Check the types of reptools; takes the options of mypy."""
-    return run([python, "-m", "mypy", *args])
+    """Check types by mypy, all that is ours, and pyright, reptools; takes the options of mypy."""
+    pyright = [python, "-m", "pyright", "--pythonpath", python]
+    return run([python, "-m", "mypy", *args]) or run(pyright)
 
 
 def wheel(python: Path, args: Sequence[str] = ()) -> int:

@@ -156,7 +156,7 @@ def metrics() -> dict[str, Metric]:
 
 def find(name: str | Callable[..., Any], kind: Kind | None = None) -> Metric:
     """The metric of that name (or the public function itself), checked for its kind."""
-    name = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
+    name = name if isinstance(name, str) else str(getattr(name, "__name__", repr(name)))
     declared = _METRICS if name in _METRICS else metrics()
     known = {key: record for key, record in declared.items() if kind in (None, record.kind)}
     if name not in known:

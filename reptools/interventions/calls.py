@@ -154,7 +154,7 @@ def numbers_of(
         There is none, one is no number (no whole one), too low, or given twice.
     """
     single = isinstance(given, numbers.Real) and not isinstance(given, bool)
-    values = [given] if single else list(given) if np.iterable(given) else []
+    values: list[Any] = [given] if single else list(given) if np.iterable(given) else []
     kind = numbers.Integral if whole else numbers.Real
     limit = f"{'above' if above else 'at least'} {low:g}"
     wanted = f"{'whole ' if whole else ''}numbers of {limit}"

@@ -240,7 +240,7 @@ def effect(
                                (answers[0] != answers[1]).mean()])  # fmt: skip
             return dict(zip(("before", "after", "flipped"), np.transpose(result), strict=True))
 
-        dims = dict.fromkeys(("before", "after", "flipped"), (OUTPUT,))
+        dims: dict[str, Any] = dict.fromkeys(("before", "after", "flipped"), (OUTPUT,))
         return call.dataset(call.over(kernel), dims, {OUTPUT: readout.names}, {})
 
 

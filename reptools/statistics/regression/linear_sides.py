@@ -154,17 +154,17 @@ def linear_side(x: Rows, /, *, ceiling: Literal["none", "reliability"] = "none")
     wanted = ceiling == "reliability"
     if isinstance(x, Blocks):
         return LinearSide(_tame(x), wanted, kept=Reductions(most=0))
-    reliability = None
-    if x.ndim == 3:
-        if wanted and x.shape[0] > 1:
-            correlation, whole = (to_host(v) for v in reliabilities(x))
+    reliability, rows = None, x
+    if rows.ndim == 3:
+        if wanted and rows.shape[0] > 1:
+            correlation, whole = (to_host(v) for v in reliabilities(rows))
             reliability = np.where(correlation > 0, whole, np.nan)
-        x = array_namespace(x).mean(float64(x), axis=0)
-    xp = array_namespace(x)
-    n, width = x.shape
-    if n >= 2 * width and n * width * xp.finfo(x.dtype).bits > 8 * IN_BLOCKS:
-        return LinearSide(_tame(as_blocks(x)), wanted, reliability, Reductions(most=0))
-    centre = centred(x)
+        rows = array_namespace(rows).mean(float64(rows), axis=0)
+    xp = array_namespace(rows)
+    n, width = rows.shape
+    if n >= 2 * width and n * width * xp.finfo(rows.dtype).bits > 8 * IN_BLOCKS:
+        return LinearSide(_tame(as_blocks(rows)), wanted, reliability, Reductions(most=0))
+    centre = centred(rows)
     largest = float(xp.max(xp.abs(centre)))
     return LinearSide(centre * 2.0 ** -frexp(largest)[1], wanted, reliability)
 
