@@ -1,7 +1,7 @@
 """Errors and warnings of reptools: one root, so that a script can catch them all.
 
 Inner code raises the small fact ("k must be at least 1, got 0. Pass ..."); the public function
-that was called adds its name through :func:`naming`, so a message always reads
+that was called adds its name through ``naming``, so a message always reads
 ``<function>: <fact with the value seen>. <the mend>.``
 """
 

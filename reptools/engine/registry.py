@@ -47,7 +47,7 @@ def metric(
 
     The kernel sees bare arrays; its name, docstring and keyword-only options become those of the
     public function, which reads labelled input, lines stimuli up, loops over outer dimensions and
-    puts the labels back. See :class:`reptools.engine.operation.Metric` for the arguments.
+    puts the labels back. See ``reptools.engine.operation.Metric`` for the arguments.
 
     Raises
     ------

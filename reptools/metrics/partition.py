@@ -38,7 +38,7 @@ def unique_variance(x: Rows, features: Sequence[Feature], /, *, context: Context
     features : Dataset, DataTree node, mapping or table
         Two features or more over ``stimulus``, lined up with ``x`` by label. A class feature
         enters one-hot with one level dropped, a continuous one as its components; products of
-        features come from :func:`reptools.entering.features.interactions`.
+        features come from :func:`reptools.interactions`.
     cv : int, "split", splitter or None
         What is fitted and what is tested, as in ``variance_explained``; "split" by default. None
         is the classical analysis in sample, which is optimistic.
@@ -120,7 +120,7 @@ def variance_partition(x: Rows, features: Sequence[Feature], /, *, context: Cont
     features : Dataset, DataTree node, mapping or table
         Two features or more over ``stimulus``, lined up with ``x`` by label. A class feature
         enters one-hot with one level dropped, a continuous one as its components; products of
-        features come from :func:`reptools.entering.features.interactions`.
+        features come from :func:`reptools.interactions`.
     cv : int, "split", splitter or None
         What is fitted and what is tested, as in ``variance_explained``; "split" by default. None
         is the classical analysis in sample, which is optimistic.
