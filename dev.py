@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -157,11 +158,26 @@ def wheel(python: Path, args: Sequence[str] = ()) -> int:
         )
 
 
+def docs(python: Path, args: Sequence[str] = ()) -> int:
+    """Build the pages into build/docs, with their code run; takes the options of sphinx-build."""
+    pages = ROOT / "build" / "docs"
+    shutil.rmtree(pages, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as trees:  # kept ones would not show what a change broke
+        options = ["--fail-on-warning", "--keep-going", "--quiet", "-d", trees]
+        if code := run([python, "-m", "sphinx", *options, *args, ROOT / "docs", pages]):
+            return code
+    if foreign := foreign_loads(pages):
+        say(f"pages load from elsewhere: {', '.join(foreign)}")
+        return 1
+    say(f"the pages start at {pages / 'index.html'}")
+    return 0
+
+
 def check(python: Path, args: Sequence[str] = ()) -> int:
-    """Lint, types and wheel, all three even if one fails."""
-    codes = {step.__name__: step(python) for step in (lint, types, wheel)}
+    """Lint, types, wheel and docs, all of them even if one fails."""
+    codes = {step.__name__: step(python) for step in (lint, types, wheel, docs)}
     failed = [name for name, code in codes.items() if code]
-    say(f"failed: {', '.join(failed)}" if failed else "lint, types and wheel are fine")
+    say(f"failed: {', '.join(failed)}" if failed else f"{', '.join(codes)} are fine")
     return 1 if failed else 0
 
 
@@ -197,8 +213,26 @@ def foreign_files(built: Path) -> list[str]:
     return [name for name in names if not name.startswith(ours)]
 
 
+LOADED = re.compile(  # what a browser fetches by itself; links that are clicked are no matter
+    r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|<link\b[^>]*\bhref=["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|(?:@import\s*["']|url\(\s*["']?)((?:https?:)?//[^"')\s]+)"""
+)
+
+
+def foreign_loads(folder: Path) -> list[str]:
+    """Addresses from which the pages of a folder load something, each with the first page."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in {".html", ".css"}:
+            for match in LOADED.finditer(path.read_text(encoding="utf-8")):
+                address = next(filter(None, match.groups()))
+                found.setdefault(address, path.relative_to(folder).as_posix())
+    return [f"{address} ({page})" for address, page in found.items()]
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
-    step.__name__: step for step in (demo, reproduce, test, lint, types, wheel, check)
+    step.__name__: step for step in (demo, reproduce, test, lint, types, wheel, docs, check)
 }
 
 

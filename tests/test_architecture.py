@@ -35,7 +35,7 @@ LAYERS = (
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 FILES_ONLY = {"errors", "schema", "provenance", "store"}  # what datasets/ and models/ may use
 STAGES = ("datasets", "models")
-FOLDERS = ("reptools", *STAGES, "reproduction", "benchmarks", "examples", "tests")
+FOLDERS = ("reptools", *STAGES, "reproduction", "benchmarks", "examples", "docs", "tests")
 
 
 @dataclass(frozen=True)

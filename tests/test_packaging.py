@@ -79,7 +79,7 @@ def test_the_installed_extras_are_those_of_pyproject():
 
 def test_the_extra_all_holds_every_extra_for_users():
     (everything,) = map(Requirement, EXTRAS["all"])
-    assert everything.extras == set(EXTRAS) - {"all", "dev"}
+    assert everything.extras == set(EXTRAS) - {"all", "dev", "docs"}
 
 
 def test_the_command_is_installed():
@@ -111,7 +111,7 @@ def test_what_the_requirements_need_is_pinned_too():
 
 def test_no_file_names_a_registry():
     stages = ("datasets", "models", "reproduction")
-    folders = ("reptools", *stages, "tests", "examples", "benchmarks", ".ci")
+    folders = ("reptools", *stages, "tests", "examples", "benchmarks", "docs", ".ci")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*")] + [*ROOT.iterdir()]
     named = {}
     for path in files:
@@ -135,6 +135,22 @@ def test_an_environment_is_current_only_for_the_lists_it_came_from(tmp_path, mon
 def test_a_folder_without_python_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="no working Python"):
         dev.environment(tmp_path)
+
+
+def test_pages_that_load_from_elsewhere_are_named(tmp_path):
+    page = """
+    <a href="https://a.example/">clicked</a> <img src="near.png"> <script src="here.js"></script>
+    <script async src="https://b.example/x.js"></script> <link rel="s" href="//c.example/x.css">
+    """
+    (tmp_path / "page.html").write_text(page)
+    (tmp_path / "near.css").write_text("@import 'near2.css'; a {background: url(near.png)}")
+    (tmp_path / "far.css").write_text("@import 'https://d.example/f.css'; url(http://e.example/f)")
+    assert sorted(dev.foreign_loads(tmp_path)) == [
+        "//c.example/x.css (page.html)",
+        "http://e.example/f (far.css)",
+        "https://b.example/x.js (page.html)",
+        "https://d.example/f.css (far.css)",
+    ]
 
 
 def test_a_failing_tool_fails_the_command():
