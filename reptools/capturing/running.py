@@ -125,17 +125,14 @@ def capture(
 
     Examples
     --------
-    >>> import tempfile
     >>> import torch
     >>> import reptools as rt
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(inplace=True))
     >>> images = torch.linspace(-1, 1, 24).reshape(6, 4)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = rt.capture(
-    ...         model, images.split(2), out=f"{folder}/run.h5", layers="*", stimulus=list("abcdef")
-    ...     )
-    ...     tree = rt.open(path)
-    ...     dict(tree["layers/0"].activation.sizes)
+    >>> path = rt.capture(
+    ...     model, images.split(2), out="run.h5", layers="*", stimulus=list("abcdef")
+    ... )
+    >>> dict(rt.open(path)["layers/0"].activation.sizes)
     {'stimulus': 6, 'unit': 3}
     """
     with naming("capture"):

@@ -44,7 +44,7 @@ def variance_over_training(
     Parameters
     ----------
     result : DataArray (step, feature), optionally with run
-        From ``variance_explained``. Runs are drawn thin and their mean thick.
+        From :func:`reptools.variance_explained`. Runs are drawn thin and their mean thick.
     accuracy : DataArray (step, feature), optionally with run
         A ring marks the step from which on a feature stays at ``threshold``, in every run.
     threshold : float
@@ -53,6 +53,11 @@ def variance_over_training(
         By default :func:`feature_colours` of the result's features.
     title : str
         What was measured where, for instance the system and the layer.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Yours to change and to save.
 
     Raises
     ------
@@ -64,12 +69,13 @@ def variance_over_training(
     Examples
     --------
     >>> import xarray as xr
+    >>> from reptools import plots
     >>> result = xr.DataArray(
     ...     [[0.0, 0.1], [0.7, 0.2]],
     ...     coords={"step": [0, 100], "feature": ["easy", "hard"]},
     ...     dims=("step", "feature"),
     ... )
-    >>> variance_over_training(result).axes[0].get_xlabel()
+    >>> plots.variance_over_training(result).axes[0].get_xlabel()
     'training step'
     """
     with naming("variance_over_training"):
@@ -213,11 +219,16 @@ def sparseness_curves(
     Parameters
     ----------
     unit_variance : DataArray (feature, unit)
-        From ``unit_variance_explained``; units that are NaN (dead) are left out.
+        From :func:`reptools.unit_variance_explained`; units that are NaN (dead) are left out.
     colours : mapping of feature to colour, optional
         By default :func:`feature_colours` of the result's features.
     title : str
         What was measured where.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Yours to change and to save.
 
     Raises
     ------
@@ -229,8 +240,9 @@ def sparseness_curves(
     Examples
     --------
     >>> import xarray as xr
+    >>> from reptools import plots
     >>> values = xr.DataArray([[0.9, 0.1, 0.5]], {"feature": ["easy"]}, dims=("feature", "unit"))
-    >>> sparseness_curves(values).axes[0].get_legend_handles_labels()[1]
+    >>> plots.sparseness_curves(values).axes[0].get_legend_handles_labels()[1]
     ['easy (Gini 0.36)']
     """
     with naming("sparseness_curves"):

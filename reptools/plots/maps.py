@@ -29,13 +29,18 @@ def similarity_map(
     Parameters
     ----------
     grid : DataArray (x, y)
-        From ``compare``. The colour scale spans the metric's bounds, so that maps of one metric
-        can be set side by side: from 0 on, unless scores lie clearly below it. An open bound is
-        replaced by the largest score.
+        From :func:`reptools.compare`. The colour scale spans the metric's bounds, so that maps of
+        one metric can be set side by side: from 0 on, unless scores lie clearly below it. An open
+        bound is replaced by the largest score.
     xlabel, ylabel : str
         What the two axes are; by default the systems that the result names.
     title : str
         Heading, for instance the step.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Yours to change and to save.
 
     Raises
     ------
@@ -48,8 +53,9 @@ def similarity_map(
     --------
     >>> import numpy as np
     >>> import xarray as xr
+    >>> from reptools import plots
     >>> grid = xr.DataArray(np.eye(2), coords={"x": ["a", "b"], "y": ["a", "b"]}, dims=("x", "y"))
-    >>> similarity_map(grid, xlabel="layer of both").axes[0].get_xlabel()
+    >>> plots.similarity_map(grid, xlabel="layer of both").axes[0].get_xlabel()
     'layer of both'
     """
     with naming("similarity_map"):

@@ -37,12 +37,17 @@ def component_scatter(
     Parameters
     ----------
     components : Dataset
-        From ``principal_components``, with at least two components. A feature of several columns
-        has no one colour per stimulus, and is in the bars only.
+        From :func:`reptools.principal_components`, with at least two components. A feature of
+        several columns has no one colour per stimulus, and is in the bars only.
     colours : mapping of feature to colour, optional
         By default :func:`feature_colours` of the result's features.
     title : str
         What was measured where.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Yours to change and to save.
 
     Raises
     ------
@@ -54,10 +59,11 @@ def component_scatter(
     Examples
     --------
     >>> import numpy as np
-    >>> from reptools.metrics.components import principal_components
+    >>> import reptools as rt
+    >>> from reptools import plots
     >>> easy = np.tile([0, 1], 8)
     >>> x = np.stack([3 * easy, np.arange(16) / 8], axis=1)
-    >>> figure = component_scatter(principal_components(x, {"easy": easy}))
+    >>> figure = plots.component_scatter(rt.principal_components(x, {"easy": easy}))
     >>> figure.axes[0].get_xlabel()
     'component 1 (87 % of variance)'
     """

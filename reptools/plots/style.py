@@ -31,9 +31,15 @@ def feature_colours(names: Iterable[str]) -> dict[str, str]:
         Features, for instance of all files of a report. Up to seven get the palette of Okabe and
         Ito; more get equal steps of one perceptual scale.
 
+    Returns
+    -------
+    dict of str to str
+        Feature to a colour such as ``"#0072B2"``.
+
     Examples
     --------
-    >>> feature_colours(["easy", "hard"])
+    >>> from reptools import plots
+    >>> plots.feature_colours(["easy", "hard"])
     {'easy': '#0072B2', 'hard': '#D55E00'}
     """
     names = list(dict.fromkeys(names))

@@ -30,7 +30,7 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
 
     Parameters
     ----------
-    path
+    path : str or path
         ``run.h5``, or the leftover itself.
 
     Returns
@@ -53,17 +53,15 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
 
     Examples
     --------
-    >>> import tempfile, numpy as np
-    >>> from reptools.store import Writer, open
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> with Writer(folder.name + "/run.h5", system="v1", stimulus=["a", "b"]) as w:
+    >>> import numpy as np
+    >>> import reptools as rt
+    >>> with rt.Writer("run.h5", system="v1", stimulus=["a", "b"]) as w:
     ...     w.append({"fc": np.eye(2)})
     2
-    >>> with open(folder.name + "/run.h5") as tree:
+    >>> with rt.open("run.h5") as tree:
     ...     print(tree["layers/fc"].activation.values)
     [[1. 0.]
      [0. 1.]]
-    >>> folder.cleanup()
     """
     with naming("open"):
         tree, missing = steadily(path, _read, drop=lambda found: found[0].close())

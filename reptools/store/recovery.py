@@ -30,15 +30,15 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False) -> Path:
 
     Parameters
     ----------
-    path
+    path : str or path
         ``run.h5`` or ``run.h5.partial``.
-    deep
+    deep : bool, default False
         Check every batch, not only the last: for a machine that lost power. What comes after the
         first batch that fails is given up.
 
     Returns
     -------
-    pathlib.Path
+    Path
         The repaired file; where there is no leftover, the file as it is.
 
     Raises
@@ -49,16 +49,14 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False) -> Path:
 
     Examples
     --------
-    >>> import tempfile, numpy as np
-    >>> from reptools.store import Writer, repair
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> w = Writer(folder.name + "/run.h5", system="v1", stimulus=["a", "b"])
+    >>> import numpy as np
+    >>> import reptools as rt
+    >>> w = rt.Writer("run.h5", system="v1", stimulus=["a", "b"])
     >>> w.append({"fc": np.ones((1, 3))})
     1
     >>> w.abandon()  # stands in for a kill
-    >>> repair(folder.name + "/run.h5").name
+    >>> rt.repair("run.h5").name
     'run.h5'
-    >>> folder.cleanup()
     """
     with naming("repair"):
         paths = Paths.of(path)

@@ -29,9 +29,9 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[str]:
 
     Parameters
     ----------
-    path
+    path : str or path
         ``run.h5``, or its leftover.
-    deep
+    deep : bool, default False
         Read all numbers too: hold every batch against its checksum, and count values that are
         not finite.
 
@@ -48,15 +48,13 @@ def validate(path: str | os.PathLike[str], deep: bool = False) -> list[str]:
 
     Examples
     --------
-    >>> import tempfile, numpy as np
-    >>> from reptools.store import Writer, validate
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> with Writer(folder.name + "/run.h5", system="v1", stimulus=["a", "b"]) as w:
+    >>> import numpy as np
+    >>> import reptools as rt
+    >>> with rt.Writer("run.h5", system="v1", stimulus=["a", "b"]) as w:
     ...     w.append({"fc": np.eye(2)})
     2
-    >>> validate(folder.name + "/run.h5", deep=True)
+    >>> rt.validate("run.h5", deep=True)
     []
-    >>> folder.cleanup()
     """
     with naming("validate"):
         choose(path)
