@@ -41,7 +41,6 @@ def _encrypt(study: Study, folder: Path, options: argparse.Namespace) -> dict[st
     stimuli = prepare(table["data"], folder / "stimuli.h5", overwrite=True)
     paths: list[Path] = []
     for seed in table["seeds"][: options.seeds]:
-        scheme = LWE(**(study.scheme or {}))
-        written = encrypted.run(stimuli, folder, seed=seed, scheme=scheme, overwrite=True)
+        written = encrypted.run(stimuli, folder, seed=seed, scheme=LWE(**(study.scheme or {})))
         paths += written.values()
     return open_runs(paths, threshold=1.0)
