@@ -6,7 +6,9 @@ of their input, pass ``device=`` to every creation function, and never name a li
 
 from __future__ import annotations
 
+import operator
 import sys
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,10 +23,12 @@ __all__ = [
     "device",
     "divisor",
     "float64",
+    "matmul",
     "ratio",
     "rows_of",
     "size",
     "to_host",
+    "vecdot",
 ]
 
 
@@ -55,6 +59,39 @@ def ratio(part: Array, whole: Array, /) -> Array:
     """``part / whole``, missing (NaN) where the whole is not above 0."""
     xp = array_namespace(part)
     return xp.where(whole > 0, part / divisor(whole), xp.nan)
+
+
+def matmul(a: Array, b: Array, /, *more: Array, out: Array | None = None) -> Array:
+    """``a @ b``, from the left with ``more``, without numpy's false alarms.
+
+    BLAS kernels of some processors compute on what lies beside a matrix, and numpy then warns of
+    an "invalid value encountered in matmul" which is in no matrix. Here a warning needs a value.
+    """
+    if out is not None:
+        return _in_numbers(np.matmul, a, b, out=out)
+    product = _in_numbers(operator.matmul, a, b)
+    for factor in more:
+        product = _in_numbers(operator.matmul, product, factor)
+    return product
+
+
+def vecdot(a: Array, b: Array, /) -> Array:
+    """Scalar products along the last axis, without numpy's false alarms; see :func:`matmul`."""
+    return _in_numbers(array_namespace(a).vecdot, a, b)
+
+
+def _in_numbers(product: Callable[..., Array], a: Array, b: Array, **options: Any) -> Array:
+    """A product whose floating-point flags count only where a value bears them out."""
+    xp, flags = array_namespace(a), list[str]()
+
+    def note(kind: str, _: int) -> None:
+        flags.append(kind)
+
+    with np.errstate(divide="call", over="call", invalid="call", call=note):
+        result = product(a, b, **options)
+    if flags and not bool(xp.all(xp.isfinite(result))):
+        return product(a, b, **options)  # a true alarm, which is the caller's to hear or to ignore
+    return result
 
 
 def to_host(x: Any, /) -> np.ndarray[Any, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reptools.arrays import matmul
 from reptools.statistics.shapes.spectrum import EPS, scaled
 
 Values = np.ndarray[Any, Any]
@@ -22,7 +23,7 @@ class Eraser:
 
     def __call__(self, x: Values) -> Values:
         """Activations (stimulus, unit) without the feature."""
-        return np.asarray(x - ((x - self.mean) @ self.right.T) @ self.left.T)
+        return np.asarray(x - matmul(x - self.mean, self.right.T, self.left.T))
 
 
 def leace(x: Values, z: Values) -> Eraser:
@@ -48,15 +49,15 @@ def leace(x: Values, z: Values) -> Eraser:
     U, S, Vt = np.linalg.svd(centred, full_matrices=False)
     kept = max(x.shape) * EPS * S[0] < S
     U, S, Vt = U[:, kept], S[kept], Vt[kept]
-    Q = span(U.T @ _unit_columns(z), max(x.shape) * EPS)
-    return Eraser(x.mean(axis=0), (Vt.T * S) @ Q, (Q.T / S) @ Vt)
+    Q = span(matmul(U.T, _unit_columns(z)), max(x.shape) * EPS)
+    return Eraser(x.mean(axis=0), matmul(Vt.T * S, Q), matmul(Q.T / S, Vt))
 
 
 def projection(x: Values, z: Values) -> Eraser:
     """Orthogonal projection away from the differences of means, the columns of cov(x, z)."""
     centred, _ = scaled(x)
     size = float(np.sqrt((centred**2).sum()))
-    Q = span(centred.T @ _unit_columns(z) / size, max(x.shape) * EPS)
+    Q = span(matmul(centred.T, _unit_columns(z)) / size, max(x.shape) * EPS)
     return Eraser(x.mean(axis=0), Q, Q.T)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from reptools.arrays import to_host
+from reptools.arrays import matmul, to_host
 from reptools.engine.results import outer_coords
 from reptools.entering import labels
 from reptools.entering.labels import STIMULUS, UNIT, Index, Side
@@ -38,7 +38,7 @@ class Head:
 
     def logits(self, x: Values) -> Values:
         """All logits (stimulus, logit) of activations (stimulus, unit)."""
-        return np.asarray(x @ self.weight.T + self.bias)
+        return np.asarray(matmul(x, self.weight.T) + self.bias)
 
     def classes(self, logits: Values, name: str) -> Values:
         """Scores (..., class) of one output: a single logit is that of the second class."""
@@ -217,7 +217,7 @@ class Readout:
         def check(index: Index, x: Values) -> Head:
             head = at(index)
             gap = np.abs(head.logits(x) - plain(saved.isel(_here(found, index)).values)[rows])
-            largest = np.abs(x) @ np.abs(head.weight).T + np.abs(head.bias)
+            largest = matmul(np.abs(x), np.abs(head.weight).T) + np.abs(head.bias)
             if not (gap <= relative * largest).all():
                 raise DataError(
                     f"the head's answers to it differ by up to {gap.max():.3g} from the saved "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from reptools.arrays import matmul
 from reptools.engine.results import FEATURE
 from reptools.entering.labels import Index
 from reptools.errors import DataError, FeatureError, StimulusError, naming, some
@@ -230,7 +231,7 @@ def _thresholds(
             f"the mean with feature {feature.name!r} and the one without are equal, so it has no "
             "direction. Leave it out here."
         )
-    slopes = head.weight @ direction
+    slopes = matmul(head.weight, direction)
     found = {}
     for way, rows, sign in zip(
         DIRECTIONS, (test[~present[test]], test[present[test]]), (1, -1), strict=False

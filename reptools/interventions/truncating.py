@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 
+from reptools.arrays import matmul
 from reptools.engine.options import Range
 from reptools.entering.labels import Index, Side
 from reptools.errors import FeatureError, ParameterError, naming, some
@@ -174,12 +175,12 @@ def _truncated(
         share = np.concatenate([[0.0], np.cumsum(values)]) / (centred**2).sum()
         explained.append([share[min(k, axes.shape[1])] for k in counts])
         mean = x[fit].mean(axis=0)
-        scores = ((x[test] - mean) / factor) @ axes  # (stimulus, component)
-        steps = (head.weight @ axes) * factor  # (logit, component)
+        scores = matmul((x[test] - mean) / factor, axes)  # (stimulus, component)
+        steps = matmul(head.weight, axes) * factor  # (logit, component)
         logits = np.repeat(head.logits(mean)[None], len(test), axis=0)
         done = 0
         for table, k in zip(tables, counts, strict=False):
-            logits = logits + scores[:, done:k] @ steps[:, done:k].T
+            logits = logits + matmul(scores[:, done:k], steps[:, done:k].T)
             done = k
             _count(table, head, logits, wanted, test)
         _count(tables[-1], head, head.logits(x[test]), wanted, test)

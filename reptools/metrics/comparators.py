@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.arrays import matmul
 from reptools.engine.registry import metric
 from reptools.errors import DataError, StimulusError
 from reptools.statistics.rdms.bures import fidelity, unit_factor
@@ -102,7 +103,7 @@ def similarity(a: PreparedRdm, b: PreparedRdm, /) -> float:
     elif a.method == "bures":
         value = fidelity(a.values, b.values)
     else:
-        value = float(a.values @ b.values)
+        value = float(matmul(a.values, b.values))
     return min(1.0, max(-1.0, value))  # rounding may exceed 1
 
 
@@ -114,7 +115,9 @@ def similarities(a: Sequence[PreparedRdm], b: Sequence[PreparedRdm], /) -> Vecto
     table = np.zeros((len(a), len(b)))
     for start in range(0, a[0].values.size, BLOCK):
         here = slice(start, start + BLOCK)
-        table += np.stack([s.values[here] for s in a]) @ np.stack([s.values[here] for s in b]).T
+        table += matmul(
+            np.stack([s.values[here] for s in a]), np.stack([s.values[here] for s in b]).T
+        )
     return np.clip(table, -1.0, 1.0)
 
 

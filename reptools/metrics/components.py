@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from reptools.arrays import to_host
+from reptools.arrays import matmul, to_host
 from reptools.engine.results import source_of
 from reptools.entering import labels
 from reptools.entering.features import as_features, several
@@ -123,7 +123,7 @@ def _decompose(x: Values, n_components: int) -> tuple[Values, Values, float]:
     values, axes = leading_axes(centred, n_components)
     largest = np.abs(axes).argmax(axis=0)
     axes = axes * np.sign(axes[largest, np.arange(axes.shape[1])])
-    return centred @ axes, values / (centred**2).sum(), factor
+    return matmul(centred, axes), values / (centred**2).sum(), factor
 
 
 def _share(scores: Values, columns: Values, constant: bool) -> Values:
@@ -131,7 +131,7 @@ def _share(scores: Values, columns: Values, constant: bool) -> Values:
     if constant:
         return np.full(scores.shape[1], np.nan)
     design = columns - columns.mean(axis=0)
-    residual = scores - design @ np.linalg.lstsq(design, scores, rcond=None)[0]
+    residual = scores - matmul(design, np.linalg.lstsq(design, scores, rcond=None)[0])
     return np.asarray(1 - (residual**2).sum(axis=0) / (scores**2).sum(axis=0))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.arrays import matmul
 from reptools.engine.operation import Context, Score
 from reptools.engine.registry import metric
 from reptools.errors import DataError, StimulusError
@@ -81,7 +82,7 @@ def held_out(rdm: SizedRdm, models: Sequence[SizedRdm], fit: Fit, context: Conte
         pairs = among(n, test_rows)
         try:
             w = _fitted(X, y, among(n, fit_rows), fit, compare, names)
-            score = _scored(y[pairs], w @ X[:, pairs], compare)
+            score = _scored(y[pairs], matmul(w, X[:, pairs]), compare)
         except DataError as error:
             raise DataError(f"in fold {number + 1} of {len(folds)}: {error}") from None
         flat += score is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from reptools.arrays import Array, array_namespace
+from reptools.arrays import Array, array_namespace, vecdot
 from reptools.engine.operation import Score
 from reptools.engine.options import Range
 from reptools.engine.registry import metric
@@ -182,7 +182,7 @@ def _fourth_powers(x: Array | Blocks) -> float:
     """Sum over stimuli of the fourth power of the distance to the mean; ``x`` is scaled."""
     if not isinstance(x, Blocks):
         xp = array_namespace(x)
-        return float(xp.sum(xp.vecdot(x, x) ** 2))
+        return float(xp.sum(vecdot(x, x) ** 2))
     mean = moments({"x": x}).means["x"]
     return sum(_fourth_powers(block - mean) for _, block in x)
 

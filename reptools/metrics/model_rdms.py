@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.arrays import matmul
 from reptools.engine.operation import Context, Score
 from reptools.engine.registry import metric
 from reptools.errors import DataError, ParameterError
@@ -110,7 +111,7 @@ def partial_rsa(
                 f"to correlate with model {name!r}. Leave one of the models out."
             )
     partial = slope / np.sqrt(spread * left)
-    plain = np.array([model @ rdm for model in models])
+    plain = np.array([matmul(model, rdm) for model in models])
     return Score(np.clip(partial, -1.0, 1.0), {"correlation": np.clip(plain, -1.0, 1.0)})
 
 

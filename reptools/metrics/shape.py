@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import acos, pi, sqrt
 from typing import Literal
 
-from reptools.arrays import Array, array_namespace
+from reptools.arrays import Array, array_namespace, matmul
 from reptools.engine.operation import Context
 from reptools.engine.registry import metric
 from reptools.errors import DataError
@@ -162,4 +162,4 @@ def _rotation(fitted: Moments) -> Array:
     xp = array_namespace(fitted["x", "y"])
     u, s, vt = xp.linalg.svd(fitted["x", "y"], full_matrices=False)
     determined = int(xp.count_nonzero(s > max(fitted["x", "y"].shape) * EPS * s[0]))
-    return u[:, :determined] @ vt[:determined, :]
+    return matmul(u[:, :determined], vt[:determined, :])

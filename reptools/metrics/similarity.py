@@ -106,7 +106,7 @@ def rsa(x: PreparedRdm, y: PreparedRdm, /) -> float:
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(20, 30))
     >>> noisy = x + 0.5 * rng.normal(size=x.shape)
-    >>> float(rt.rsa(x, 2 * x + 1)), float(rt.rsa(x, noisy)) > 0.5
+    >>> round(float(rt.rsa(x, 2 * x + 1)), 9), float(rt.rsa(x, noisy)) > 0.5
     (1.0, True)
     >>> rt.rsa(x, noisy, rdm="sqeuclidean", compare="pearson").attrs["n_stimuli"]
     20

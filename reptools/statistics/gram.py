@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, device, float64, to_host
+from reptools.arrays import Array, array_namespace, device, float64, matmul, to_host
 from reptools.errors import DataError
 from reptools.statistics.rdms.distances import square
 from reptools.statistics.rdms.pairs import upper
@@ -60,7 +60,7 @@ def double_centred(gram: Array, /) -> Array:
 
 def linear(batches: Sequence[Array], /) -> list[Array]:
     """Inner products of the centred patterns within each batch of stimuli, on one scale."""
-    return [x @ x.T for x in _scaled(batches)]
+    return [matmul(x, x.T) for x in _scaled(batches)]
 
 
 def _scaled(batches: Sequence[Array]) -> list[Array]:

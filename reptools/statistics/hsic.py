@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, device, float64, to_host
+from reptools.arrays import Array, array_namespace, device, float64, matmul, to_host
 from reptools.statistics.blocks import Blocks, Rows, as_blocks, together
 from reptools.statistics.moments import (
     Shifted,
@@ -126,11 +126,11 @@ class _Sums:
             self._add(("norm", i), float(_total(norms[i])))
             # sums of a side, plain and weighted by the norms of each side
             weights = xp.astype(rows, z[i].dtype)
-            self._add(("sums", i), xp.stack([weights[k, :] @ z[i] for k in range(3)]))
+            self._add(("sums", i), xp.stack([matmul(weights[k, :], z[i]) for k in range(3)]))
             for j in range(i, 2):
                 if i != j or self.with_self[i]:
-                    self._add(("product", i, j), z[i].T @ z[j])
-                    self._add(("norms", i, j), float(norms[i] @ norms[j]))
+                    self._add(("product", i, j), matmul(z[i].T, z[j]))
+                    self._add(("norms", i, j), float(matmul(norms[i], norms[j])))
 
     def _add(self, key: Any, value: Any) -> None:
         if key not in self.sums:
@@ -158,14 +158,14 @@ class _Sums:
         n, s = self.n, self.sums
         of_i, of_j = float64(s["sums", i]), float64(s["sums", j])
         u, v = of_i[0, :] / n, of_j[0, :] / n  # the means, counted from the shifts
-        uu, vv = float(u @ u), float(v @ v)
+        uu, vv = float(matmul(u, u)), float(matmul(v, v))
         sum_x, sum_y = s["norm", i] - n * uu, s["norm", j] - n * vv
         squares, bilinear = _about_means(s["product", i, j], u, v, n)
         # d = e - 2 z.u + |u|^2 with e the norms and z the patterns about the shift
         norms = (
             s["norms", i, j]
-            - 2 * float(of_j[1 + i, :] @ v)
-            - 2 * float(of_i[1 + j, :] @ u)
+            - 2 * float(matmul(of_j[1 + i, :], v))
+            - 2 * float(matmul(of_i[1 + j, :], u))
             + vv * s["norm", i]
             + uu * s["norm", j]
             + 4 * bilinear
@@ -196,7 +196,7 @@ def square_sum(x: Array) -> float:
     """Sum of squares of all values of a float64 array."""
     if isinstance(x, np.ndarray):
         flat = x.ravel()
-        return float(flat @ flat)
+        return float(matmul(flat, flat))
     return float(array_namespace(x).sum(x * x))
 
 
@@ -207,7 +207,7 @@ def _about_means(cross: Array, u: Array, v: Array, n: int) -> tuple[float, float
         rows = slice(start, min(start + AT_ONCE, cross.shape[0]))
         part, some = float64(cross[rows, :]), u[rows]
         squares += square_sum(part - n * some[:, None] * v[None, :])
-        bilinear += float(some @ (part @ v))
+        bilinear += float(matmul(some, matmul(part, v)))
     return squares, bilinear
 
 
@@ -278,7 +278,7 @@ def by_stimuli(sides: Sequence[Centred]) -> tuple[np.ndarray[Any, Any], np.ndarr
             off += twice * _tile(sides, rows, columns)
     xp = array_namespace(sides[0].norms)
     d = xp.stack([side.norms for side in sides])
-    diagonal, squares = to_host(d @ d.T), to_host(xp.sum(d, axis=1)) / n
+    diagonal, squares = to_host(matmul(d, d.T)), to_host(xp.sum(d, axis=1)) / n
     varies = squares > 0
     squares = np.where(varies, squares, 1.0)
     scale = np.outer(squares, squares)
@@ -299,7 +299,7 @@ def _tile(sides: Sequence[Centred], rows: slice, columns: slice) -> np.ndarray[A
         flat = np.empty((len(sides), size), dtype)
         for side, out in zip(sides, flat, strict=True):
             gram = out.reshape(rows.stop - rows.start, -1)
-            np.matmul(side.x[rows], side.x[columns].T, out=gram)
+            matmul(side.x[rows], side.x[columns].T, out=gram)
             if rows == columns:
                 np.fill_diagonal(gram, 0)
     else:
@@ -307,13 +307,13 @@ def _tile(sides: Sequence[Centred], rows: slice, columns: slice) -> np.ndarray[A
     total = np.zeros((len(sides), len(sides)))
     for start in range(0, size, PIECE):
         piece = flat[:, start : min(start + PIECE, size)]
-        total += to_host(piece @ piece.T)
+        total += to_host(matmul(piece, piece.T))
     return total
 
 
 def _gram(x: Array, rows: slice, columns: slice) -> Array:
     xp = array_namespace(x)
-    gram = x[rows, :] @ x[columns, :].T
+    gram = matmul(x[rows, :], x[columns, :].T)
     if rows != columns:
         return gram
     diagonal = xp.eye(gram.shape[0], dtype=xp.bool, device=device(x))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, float64, rows_of
+from reptools.arrays import Array, array_namespace, float64, matmul, rows_of
 from reptools.statistics.blocks import Blocks, Rows, as_blocks, together
 from reptools.statistics.folds import Folds, Parts
 
@@ -283,7 +283,7 @@ class _Sums:
             _increase(self.sums, name, column_sums(x))
         for a, b in self.pairs:
             # numpy takes the product of an array with itself at half the cost
-            _increase(self.products, (a, b), block[a].T @ block[b])
+            _increase(self.products, (a, b), matmul(block[a].T, block[b]))
         for name in self.squared:
             _increase(self.squares, name, column_sums(block[name], squared=True))
 

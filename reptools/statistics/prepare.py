@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from reptools.arrays import Array, array_namespace, divisor, float64
+from reptools.arrays import Array, array_namespace, divisor, float64, matmul
 from reptools.errors import DataError, ParameterError
 from reptools.statistics.blocks import Blocks, Rows
 from reptools.statistics.gram import centred
@@ -56,7 +56,7 @@ def drop_top(x: Rows, k: int, /) -> Rows:
 
     def without(rows: Array) -> Array:
         wide = float64(rows) - mean
-        return wide - (wide @ top) @ top.T
+        return wide - matmul(wide, top, top.T)
 
     return x.map(without, top.dtype) if isinstance(x, Blocks) else without(x)
 

@@ -161,7 +161,9 @@ def test_patterns_that_are_all_the_same() -> None:
     x = np.tile([1.0, 2.0, 4.0], (3, 1))
     x[:, 0] = [1.0, 1.0, 1.0]
     for method in METHODS:
-        assert (distances.square(x, method) == 0).all()  # type: ignore[arg-type]
+        found = distances.square(x, method)  # type: ignore[arg-type]
+        # where norms are divided by, kernels may round those of equal rows apart, by where they lie
+        assert (found <= (0 if "euclidean" in method else 1e-30)).all()
 
 
 def test_trials_of_a_condition_are_averaged(rng: np.random.Generator) -> None:

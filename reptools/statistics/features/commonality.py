@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, to_host
+from reptools.arrays import Array, array_namespace, matmul, to_host
 from reptools.errors import FeatureError, some
 from reptools.statistics.features.design import Feature
 from reptools.statistics.features.projection import ESTIMABLE, Matrix, Projected
@@ -49,15 +49,15 @@ def explained_together(
     explained = np.zeros(len(chosen))
     for fold in projected.folds:
         # |x|^2 - |x - Wd|^2 = 2 <Wd, x> - <Wd, Wd> summed over units needs no unit any more
-        fitted = _host(fold.dx @ fold.dx.T)
-        tested = _host(fold.dx @ fold.test_dx.T)
+        fitted = _host(matmul(fold.dx, fold.dx.T))
+        tested = _host(matmul(fold.dx, fold.test_dx.T))
         # no part of a covariance is worse conditioned than the whole
         solid = bool(np.linalg.eigvalsh(fold.dd)[0] > SOLID)
         for number, own in enumerate(columns):
             at = np.ix_(own, own)
             inverse = np.linalg.inv(fold.dd[at]) if solid else _pseudo_inverse(fold.dd[at])
             within = np.sum(inverse * tested[at].T)
-            spent = np.sum((inverse @ fold.test_dd[at] @ inverse) * fitted[at])
+            spent = np.sum(matmul(inverse, fold.test_dd[at], inverse) * fitted[at])
             explained[number] += 2 * within - spent
     return explained
 
@@ -71,7 +71,7 @@ def _pseudo_inverse(covariance: Matrix) -> Matrix:
     """Inverse along the directions that vary."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > ESTIMABLE
-    inverse: Matrix = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
+    inverse: Matrix = matmul(vectors[:, kept] / values[kept], vectors[:, kept].T)
     return inverse
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, rows_of
+from reptools.arrays import Array, array_namespace, asarray_like, matmul, rows_of
 from reptools.statistics.blocks import Rows as Activations
 from reptools.statistics.blocks import as_blocks
 from reptools.statistics.features.design import Feature
@@ -62,7 +62,7 @@ class Designs:
     @cached_property
     def same(self) -> Matrix:
         """1 where two columns belong to one feature, else 0."""
-        same: Matrix = self.members.T @ self.members
+        same: Matrix = matmul(self.members.T, self.members)
         return same
 
 
@@ -82,7 +82,7 @@ def designs(features: Sequence[Feature], rows: Rows) -> Designs:
     ends = np.cumsum([len(basis) for basis in bases]).tolist()
     spans = tuple(slice(end - len(b), end) for end, b in zip(ends, bases, strict=True))
     together = np.concatenate(bases)
-    covariance = together @ together.T / rows.size
+    covariance = matmul(together, together.T) / rows.size
     if rows.size == n:
         return Designs(together.T, covariance, spans)
     columns = np.zeros((ends[-1], n))
@@ -114,9 +114,9 @@ def _basis(scaled: Matrix, alive: Mask) -> Matrix:
     if len(centred) < 2:
         return centred
     n = centred.shape[1]
-    values, vectors = np.linalg.eigh(centred @ centred.T)
+    values, vectors = np.linalg.eigh(matmul(centred, centred.T))
     if values[0] > WELL_CONDITIONED * values[-1]:
-        basis: Matrix = (vectors * np.sqrt(n / values)).T @ centred
+        basis: Matrix = matmul((vectors * np.sqrt(n / values)).T, centred)
         return basis
     # near dependence the products have lost half the digits
     _, s, vt = np.linalg.svd(centred, full_matrices=False)
@@ -250,11 +250,11 @@ def explain(x: Activations, features: Sequence[Feature], folds: Folds) -> Explai
     for fold in projected.folds:
         inverse, good = _inverse(fold.dd, design)
         estimable &= good
-        w = asarray_like(inverse, fold.dx) @ fold.dx
+        w = matmul(asarray_like(inverse, fold.dx), fold.dx)
         weights.append(w)
         # |x|^2 - |x - Wd|^2 = 2 <Wd, x> - <Wd, Wd> over test rows, both about the fit means
-        gain = w * (2 * fold.test_dx - asarray_like(fold.test_dd * design.same, w) @ w)
-        explained = explained + asarray_like(design.members, gain) @ gain
+        gain = w * (2 * fold.test_dx - matmul(asarray_like(fold.test_dd * design.same, w), w))
+        explained = explained + matmul(asarray_like(design.members, gain), gain)
     return Explained(
         explained, projected.total, projected.n_test, estimable, tuple(weights), projected
     )
@@ -272,7 +272,7 @@ def _inverse(covariance: Matrix, design: Designs) -> tuple[Matrix, Mask]:
         values, vectors = np.linalg.eigh(covariance[at])
         good = values[:, 0] > ESTIMABLE
         scaled = vectors / np.where(good[:, None], values, np.inf)[:, None, :]
-        inverse[at] = scaled @ vectors.transpose(0, 2, 1)
+        inverse[at] = matmul(scaled, vectors.transpose(0, 2, 1))
         estimable[chosen] = good
     return inverse, estimable
 
@@ -287,7 +287,7 @@ def explained_by_stimulus(
     projected, design = parts.projected, parts.projected.designs
     plans = []
     for w, fold, (_, test) in zip(parts.weights, projected.folds, folds, strict=True):
-        inner = asarray_like(design.same, w) * (w @ w.T)
+        inner = asarray_like(design.same, w) * matmul(w, w.T)
         plans.append((w, inner, fold, np.isin(np.arange(len(design.columns)), test)))
     members = asarray_like(design.members, projected.shift)
     for rows, block in as_blocks(x):
@@ -297,5 +297,5 @@ def explained_by_stimulus(
                 wide = rows_of(block, piece)
                 wide = xp.astype(wide, xp.float64) - projected.shift - fold.mean_x
                 d = asarray_like(design.columns[rows][piece] - fold.mean_d, wide)
-                gain = d * (2 * (wide @ w.T) - d @ inner)
-                yield gain @ members.T, xp.sum(wide * wide, axis=1)
+                gain = d * (2 * matmul(wide, w.T) - matmul(d, inner))
+                yield matmul(gain, members.T), xp.sum(wide * wide, axis=1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, device, float64, rows_of
+from reptools.arrays import Array, array_namespace, asarray_like, device, float64, matmul, rows_of
 from reptools.errors import DataError
 from reptools.statistics.blocks import Blocks, as_blocks
 from reptools.statistics.blocks import Rows as Activations
@@ -76,7 +76,7 @@ def _own(design: Values) -> Moments:
     """Moments of design columns on the host."""
     mean = design.mean(axis=0, dtype=np.float64)
     centred = design - mean
-    return Moments(len(design), {"d": mean}, {("d", "d"): centred.T @ centred}, {})
+    return Moments(len(design), {"d": mean}, {("d", "d"): matmul(centred.T, centred)}, {})
 
 
 def _take(x: Activations, columns: Matrix, parts: list[Rows], *, widened: bool = False) -> _Taken:
@@ -124,7 +124,7 @@ class _Taken:
     def add(self, part: int, block: Array, rows: Rows, start: int) -> None:
         """Add some rows of a block that begins at the stimulus ``start``."""
         wide = self._shifted(block, rows)
-        self.products[part] += rows_of(self.columns, start + rows).T @ wide
+        self.products[part] += matmul(rows_of(self.columns, start + rows).T, wide)
         if isinstance(wide, np.ndarray):
             self.squares[part] += np.einsum("ij,ij->j", wide, wide)
         else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reptools.arrays import matmul
 from reptools.errors import DataError
 from reptools.statistics.rdms.pairs import count_stimuli
 
@@ -54,4 +55,4 @@ def fidelity(a: Vector, b: Vector) -> float:
     Harvey, Lipshutz & Williams (2023), Duality of Bures and shape distances with implications
     for comparing neural representations, arXiv:2311.11436 (normalised Bures similarity).
     """
-    return float(np.linalg.svd(a.T @ b, compute_uv=False).sum())
+    return float(np.linalg.svd(matmul(a.T, b), compute_uv=False).sum())

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, device
+from reptools.arrays import Array, array_namespace, asarray_like, device, matmul, vecdot
 from reptools.errors import StimulusError, some
 from reptools.statistics.rdms.distances import MODERATE, refuse_range, tiles
 from reptools.statistics.rdms.noise import (
@@ -136,7 +136,7 @@ def refuse_unpaired(present: Present, conditions: np.ndarray[Any, Any]) -> None:
     """Refuse pairs of conditions that fewer than two runs have together."""
     if present.all() and present.shape[1] > 1:
         return
-    shared = present.astype(np.int32) @ present.T.astype(np.int32)
+    shared = matmul(present.astype(np.int32), present.T.astype(np.int32))
     first, second = np.nonzero(np.triu(shared < 2, k=1))
     if not first.size:
         return
@@ -187,8 +187,8 @@ def crossnobis(means: Array, present: Present, /) -> Array:
             runs = np.flatnonzero(present[a.start] & present[b.start])
             one = _products(means[a, :, :], runs)
             other = one if a == b else _products(means[b, :, :], runs)
-            tile = one[0] @ other[0].T
-            tile -= one[1] @ other[1].T
+            tile = matmul(one[0], other[0].T)
+            tile -= matmul(one[1], other[1].T)
             tile *= -2.0
             tile += one[2][:, None]
             tile += other[2][None, :]
@@ -218,7 +218,7 @@ def _products(means: Array, runs: np.ndarray[Any, Any]) -> tuple[Array, Array, A
         means = xp.take(means, asarray_like(runs, means), axis=1)
     total = xp.sum(means, axis=1)
     beside = xp.reshape(means, (means.shape[0], -1))
-    return total, beside, xp.vecdot(total, total) - xp.vecdot(beside, beside)
+    return total, beside, vecdot(total, total) - vecdot(beside, beside)
 
 
 def crossnobis_by_pairs(means: Array, present: Present, whitened: Whitened, /) -> Array:
@@ -234,9 +234,9 @@ def crossnobis_by_pairs(means: Array, present: Present, whitened: Whitened, /) -
         both = (present[:, f] & present[:, g]).astype(np.float64)
         patterns = whitened(xp.concat([means[:, f, :], means[:, g, :]], axis=0), f, g)
         one, other = patterns[:n, :], patterns[n:, :]
-        products = one @ other.T
+        products = matmul(one, other.T)
         products = products + products.T
-        norms = xp.vecdot(one, other)
+        norms = vecdot(one, other)
         weight = np.outer(both, both)
         total += (norms[:, None] + norms[None, :] - products) * asarray_like(weight, means)
         count += weight

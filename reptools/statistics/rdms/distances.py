@@ -14,7 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from array_api_compat import is_numpy_array
 
-from reptools.arrays import Array, array_namespace, device, divisor, float64, to_host
+from reptools.arrays import (
+    Array,
+    array_namespace,
+    device,
+    divisor,
+    float64,
+    matmul,
+    to_host,
+    vecdot,
+)
 from reptools.errors import DataError, StimulusError, some
 
 Distance = Literal["correlation", "euclidean", "sqeuclidean", "cosine"]
@@ -139,7 +148,7 @@ def _directions(x: Array, method: Distance, stimulus: Any, dtype: Any) -> Patter
     xp = array_namespace(x)
     n = x.shape[0]
     centre = xp.mean(_unit(_sample(x), method)[0], axis=0)
-    spread = float(xp.vecdot(centre, centre)) < 0.5  # nothing to gain from a shift
+    spread = float(vecdot(centre, centre)) < 0.5  # nothing to gain from a shift
     flat = np.zeros(n, dtype=bool)
 
     def exact(rows: slice) -> Array:
@@ -170,13 +179,13 @@ def _unit(rows: Array, method: Distance) -> tuple[Array, Array]:
         reference = ROUNDED * rows.shape[1] ** 0.5 * xp.abs(unit[:, :1])
         unit -= xp.mean(unit, axis=1, keepdims=True)
     with np.errstate(over="ignore"):  # looked at in the next line
-        squares = xp.vecdot(unit, unit)[:, None]
+        squares = vecdot(unit, unit)[:, None]
     low, high = MODERATE["float64"]
     if not low < float(xp.min(squares)) <= float(xp.max(squares)) < high:
         largest = divisor(xp.max(xp.abs(unit), axis=1, keepdims=True))
         unit /= largest
         reference = reference / largest
-        squares = xp.vecdot(unit, unit)[:, None]
+        squares = vecdot(unit, unit)[:, None]
     norm = xp.sqrt(squares)
     flat = norm <= reference
     if bool(xp.any(flat)):
@@ -235,7 +244,7 @@ def _stored(x: Array, prepared: Callable[[slice], Array], dtype: Any) -> tuple[A
         block = prepared(rows)
         values[rows, :] = block
         block = float64(block)
-        squares[rows] = xp.vecdot(block, block)
+        squares[rows] = vecdot(block, block)
     return values, squares
 
 
@@ -258,7 +267,7 @@ def _halved(patterns: Patterns, a: slice, b: slice) -> Array:
     xp = array_namespace(patterns.values)
     one, other = patterns.halves[a], patterns.halves[b]
     tile = one[:, None] + other[None, :]
-    tile -= patterns.values[a, :] @ patterns.values[b, :].T
+    tile -= matmul(patterns.values[a, :], patterns.values[b, :].T)
     lost = CANCELLED[_precision(patterns.values)]
     on_diagonal = one.shape[0] if a == b else 0
     limit = lost * (float(xp.max(one)) + float(xp.max(other)))
@@ -281,8 +290,8 @@ def _mended(patterns: Patterns, a: slice, b: slice, tile: Array, lost: float) ->
     one = patterns.exact(a)
     other = one if a == b else patterns.exact(b)
     if lost > CANCELLED["float64"]:
-        sums = xp.vecdot(one, one)[:, None] / 2 + xp.vecdot(other, other)[None, :] / 2
-        tile = sums - one @ other.T
+        sums = vecdot(one, one)[:, None] / 2 + vecdot(other, other)[None, :] / 2
+        tile = sums - matmul(one, other.T)
     close = _close(tile, CANCELLED["float64"] * sums, a == b)
     first, second = xp.nonzero(close)
     if first.shape[0]:
@@ -309,7 +318,7 @@ def _subtracted(one: Array, other: Array, first: Array, second: Array) -> Array:
     parts = []
     for here in blocks(first.shape[0], max(1, BLOCK // one.shape[1])):
         gaps = xp.take(one, first[here], axis=0) - xp.take(other, second[here], axis=0)
-        parts.append(xp.vecdot(gaps, gaps))
+        parts.append(vecdot(gaps, gaps))
     return xp.concat(parts)
 
 

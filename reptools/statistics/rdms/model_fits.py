@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from reptools.arrays import matmul
 from reptools.errors import DataError, StimulusError
 
 Vector = np.ndarray[Any, Any]
@@ -36,7 +37,7 @@ class Reduced:
     @property
     def joint(self) -> float:
         """Squared norm of the part of y that all models reach together."""
-        return float(self.target @ self.target)
+        return float(matmul(self.target, self.target))
 
 
 def reduced(y: Vector, models: Sequence[Vector], names: Sequence[str]) -> Reduced:
@@ -57,9 +58,9 @@ def reduced(y: Vector, models: Sequence[Vector], names: Sequence[str]) -> Reduce
         )
     Q, R = np.linalg.qr(X)
     refuse_collinear(R, names)
-    target = Q.T @ y
-    rest = y - Q @ target
-    return Reduced(R, target, float(rest @ rest))
+    target = matmul(Q.T, y)
+    rest = y - matmul(Q, target)
+    return Reduced(R, target, float(matmul(rest, rest)))
 
 
 def refuse_collinear(triangle: Vector, names: Sequence[str]) -> None:
@@ -109,7 +110,7 @@ def explained(problem: Reduced, chosen: Sequence[int], *, nonnegative: bool) -> 
     if nonnegative:
         from scipy.optimize import nnls  # slow to import
 
-        fitted = columns @ nnls(columns, problem.target)[0]
-        return float(fitted @ fitted)  # the projection on a cone is orthogonal to its rest
-    reached = np.linalg.qr(columns)[0].T @ problem.target
-    return float(reached @ reached)
+        fitted = matmul(columns, nnls(columns, problem.target)[0])
+        return float(matmul(fitted, fitted))  # the projection on a cone is orthogonal to its rest
+    reached = matmul(np.linalg.qr(columns)[0].T, problem.target)
+    return float(matmul(reached, reached))

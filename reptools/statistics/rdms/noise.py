@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from array_api_compat import is_numpy_array, is_torch_array
 
-from reptools.arrays import Array, array_namespace, to_host
+from reptools.arrays import Array, array_namespace, matmul, to_host, vecdot
 from reptools.errors import DataError, StimulusError, some
 from reptools.statistics.rdms.distances import diagonal
 from reptools.statistics.rdms.trials import Residuals
@@ -74,14 +74,14 @@ def covariance(residuals: Residuals, how: Noise) -> Array:
             f"the covariance of {p} units has no inverse with {dof} degrees of freedom. "
             "Pass noise='shrinkage_diag' or 'shrinkage_eye', or record more trials."
         )
-    estimate = x.T @ x
+    estimate = matmul(x.T, x)
     if how == "shrinkage_eye":
         mean = float(xp.sum(variances)) * dof / n / p
         spread = float(xp.sum((variances * (dof / n) - mean) ** 2))
         distance = (
             max(_squares(estimate) / n**2 - _squares(variances) * (dof / n) ** 2, 0.0) + spread
         )
-        fourth = float(xp.sum(xp.vecdot(x, x) ** 2)) / n
+        fourth = float(xp.sum(vecdot(x, x) ** 2)) / n
         error = min(distance, (fourth - _squares(estimate) / n**2) / n)
         share = error / distance if distance > 0 else 0.0
         estimate *= (1 - share) / dof
@@ -91,7 +91,7 @@ def covariance(residuals: Residuals, how: Noise) -> Array:
     if how == "shrinkage_diag":
         z2 = x * x / variances
         inverse = 1 / variances
-        off = float(inverse @ (estimate * estimate) @ inverse) / (n - 1) ** 2
+        off = float(matmul(inverse, estimate * estimate, inverse)) / (n - 1) ** 2
         off -= p * (dof / (n - 1)) ** 2
         fourth = float(xp.sum(xp.sum(z2, axis=1) ** 2)) - _squares(z2)
         error = n / dof**2 * (fourth / (n - 1) - off)
@@ -105,7 +105,7 @@ def covariance(residuals: Residuals, how: Noise) -> Array:
 def _squares(x: Array) -> float:
     xp = array_namespace(x)
     flat = xp.reshape(x, (-1,))
-    return float(xp.vecdot(flat, flat))
+    return float(vecdot(flat, flat))
 
 
 def whiten(patterns: Array, noise: Array) -> Array:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from reptools.arrays import matmul
+
 Vector = np.ndarray[Any, Any]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 # runs up to this length are counted by comparing all their pairs, longer ones by merging
@@ -99,7 +101,7 @@ def inversions(sequence: Integers) -> int:
         rows.sort(axis=1, kind="stable")  # merges two runs in one pass
         half = rows.shape[1] // 2
         right = (rows & (1 << level)).sum(axis=0) >> level
-        position_sum = int(right @ np.arange(2 * half))
+        position_sum = int(matmul(right, np.arange(2 * half)))
         found += len(rows) * (half * half + half * (half - 1) // 2) - position_sum
     return found
 

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, device, float64, rows_of, to_host
+from reptools.arrays import (
+    Array,
+    array_namespace,
+    asarray_like,
+    device,
+    float64,
+    matmul,
+    rows_of,
+    to_host,
+)
 
 ROUNDED = 64 * 2.0**-52
 Codes = np.ndarray[Any, np.dtype[np.intp]]
@@ -133,7 +142,6 @@ def between_runs(trials: Trials) -> Residuals:
 
     Conditions are averaged out first, so that only the few runs are left to regress on.
     """
-    xp = array_namespace(trials.values)
     left = _less_means(trials.values, trials.condition, trials.conditions.size)
     if not left.degrees:
         return left
@@ -142,7 +150,7 @@ def between_runs(trials: Trials) -> Residuals:
     basis, sizes, _ = np.linalg.svd(design, full_matrices=False)
     rank = int(np.count_nonzero(sizes > 1e-10 * max(1.0, float(sizes[0]))))
     q = asarray_like(np.ascontiguousarray(basis[:, :rank]), trials.values)
-    values = left.values - q @ xp.matmul(q.T, left.values) if rank else left.values
+    values = left.values - matmul(q, matmul(q.T, left.values)) if rank else left.values
     return Residuals(values, left.degrees - rank, left.rounding)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.arrays import matmul
 from reptools.statistics.folds import Rows
 from reptools.statistics.readout import discriminants
 from reptools.statistics.readout.logistic import fit_logistic
@@ -64,7 +65,7 @@ class Readout:
 
     def amounts(self, z: Values) -> Values:
         """Outputs (stimulus, output)."""
-        outputs: Values = z @ self.coefficients.T + self.intercepts
+        outputs: Values = matmul(z, self.coefficients.T) + self.intercepts
         return outputs
 
     def answers(self, z: Values) -> Codes:
@@ -194,7 +195,7 @@ def _variances(z: Values, fitted: Values) -> tuple[Values, Values]:
     Exactly 0 where the fit rows hold one value.
     """
     shares = fitted / fitted.sum(axis=1, keepdims=True)
-    mean, square = shares @ z, shares @ (z * z)
+    mean, square = matmul(shares, z), matmul(shares, z * z)
     variance = square - mean**2
     # the difference of two equal numbers says little
     for row in np.flatnonzero((variance <= NARROW * square).any(axis=1)):

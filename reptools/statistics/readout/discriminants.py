@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from reptools.arrays import matmul
+
 Values = np.ndarray[Any, Any]
 Codes = np.ndarray[Any, np.dtype[np.intp]]
 Map = tuple[Values, Values]
@@ -26,7 +28,7 @@ def ridge(x: Values, targets: Sequence[Values], penalties: Sequence[float]) -> l
     from scipy.linalg import cho_factor, cho_solve
 
     dual = len(x) < x.shape[1]
-    products = x @ x.T if dual else x.T @ x
+    products = matmul(x, x.T) if dual else matmul(x.T, x)
     tiny = ROUNDING * float(np.trace(products)) or 1.0
     found: dict[int, Map] = {}
     for penalty in sorted(set(penalties)):
@@ -37,8 +39,8 @@ def ridge(x: Values, targets: Sequence[Values], penalties: Sequence[float]) -> l
         penalised = products.copy()
         penalised[np.diag_indices_from(penalised)] += penalty + tiny
         factor = cho_factor(penalised, overwrite_a=True, check_finite=False)
-        weights = cho_solve(factor, y if dual else x.T @ y, check_finite=False)
-        weights = x.T @ weights if dual else weights
+        weights = cho_solve(factor, y if dual else matmul(x.T, y), check_finite=False)
+        weights = matmul(x.T, weights) if dual else weights
         edges = np.cumsum([0] + [targets[number].shape[1] for number in same])
         for number, (start, stop) in zip(same, pairwise(edges), strict=True):
             found[number] = (weights[:, start:stop].T, means[start:stop])
@@ -63,7 +65,7 @@ def lda(x: Values, target: Codes) -> Map:
     residuals = x - means[codes]
     n, p = x.shape
     dual = n < p
-    products = residuals @ residuals.T if dual else residuals.T @ residuals
+    products = matmul(residuals, residuals.T) if dual else matmul(residuals.T, residuals)
     shrinkage, average = ledoit_wolf(residuals, products)
     # what rounding hides of a covariance without full rank, or of classes without spread
     floor = ROUNDING * float((x**2).sum()) / n or 1.0
@@ -74,8 +76,8 @@ def lda(x: Values, target: Codes) -> Map:
         coefficients = cho_solve(cho_factor(covariance), means.T).T
     elif shrinkage < 1:  # Woodbury's identity
         products[np.diag_indices_from(products)] += n * diagonal / (1 - shrinkage)
-        inside = cho_solve(cho_factor(products), residuals @ means.T)
-        coefficients = (means - (residuals.T @ inside).T) / diagonal
+        inside = cho_solve(cho_factor(products), matmul(residuals, means.T))
+        coefficients = (means - matmul(residuals.T, inside).T) / diagonal
     else:
         coefficients = means / diagonal
     intercepts = np.log(counts / n) - (coefficients * means).sum(axis=1) / 2
@@ -86,7 +88,7 @@ def _class_means(x: Values, target: Codes) -> tuple[Values, Values, Codes]:
     """Means (class, unit), counts (class,), and the number of each row's class."""
     _, codes, counts = np.unique(target, return_inverse=True, return_counts=True)
     hits = (np.arange(len(counts))[:, None] == codes).astype(np.float64)
-    return hits @ x / counts[:, None], counts, codes
+    return matmul(hits, x) / counts[:, None], counts, codes
 
 
 def ledoit_wolf(residuals: Values, products: Values) -> tuple[float, float]:

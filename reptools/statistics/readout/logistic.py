@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from reptools.arrays import matmul
+
 Values = np.ndarray[Any, Any]
 
 MEMORY = 10  # pairs of steps and gradient changes kept by L-BFGS, as in scipy
@@ -303,7 +305,7 @@ def _dot(a: Values, b: Values) -> Values:
 
 def _times(a: Values, b: Values) -> Values:
     """(fit, output, i) times (i, j), as one product."""
-    product = a.reshape(-1, a.shape[2]) @ b
+    product = matmul(a.reshape(-1, a.shape[2]), b)
     return np.asarray(product.reshape(*a.shape[:2], b.shape[1]))
 
 

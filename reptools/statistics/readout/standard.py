@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reptools.arrays import matmul
 from reptools.statistics.folds import Rows
 
 Values = np.ndarray[Any, Any]
@@ -90,4 +91,4 @@ class Own:
     def restored(self, coefficients: Values, intercepts: Values) -> tuple[Values, Values]:
         """Coefficients and intercepts for the coordinates that the rows came in."""
         coefficients = np.where(self.constant, 0.0, coefficients / self.spread)
-        return coefficients, intercepts - coefficients @ self.mean
+        return coefficients, intercepts - matmul(coefficients, self.mean)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from reptools.arrays import Array, array_namespace, ratio
+from reptools.arrays import Array, array_namespace, matmul, ratio
 from reptools.statistics.gram import centred
 
 # mean square of a target, of magnitude 1 elsewhere, that is the rounding of one number
@@ -122,13 +122,13 @@ class HeldRows:
 
     def turned(self, basis: Array) -> HeldRows:
         """One product over the rows."""
-        return HeldRows(self.x @ basis, self.y, self.total)
+        return HeldRows(matmul(self.x, basis), self.y, self.total)
 
     def errors(self, weights: Array, targets: slice) -> Array:
         """Residuals row by row, so that a near-perfect fit loses no digits."""
         xp = array_namespace(weights)
         y = self.y[:, targets]
-        residual = xp.reshape(self.x @ weights, (y.shape[0], -1, y.shape[1]))
+        residual = xp.reshape(matmul(self.x, weights), (y.shape[0], -1, y.shape[1]))
         residual -= y[:, None, :]
         residual *= residual
         return xp.sum(residual, axis=0)
@@ -136,7 +136,7 @@ class HeldRows:
     def sums(self, weights: Array) -> Sums:
         """From the predictions of all rows."""
         xp = array_namespace(weights)
-        predicted = self.x @ weights
+        predicted = matmul(self.x, weights)
         residual = _column_squares(predicted - self.y)
         predicted, observed = centred(predicted), centred(self.y)
         product = xp.sum(predicted * observed, axis=0)
@@ -180,16 +180,21 @@ class HeldMoments:
 
     def turned(self, basis: Array) -> HeldMoments:
         """Moments of the turned stimuli."""
-        xx = basis.T @ self.xx @ basis
+        xx = matmul(basis.T, self.xx, basis)
         return HeldMoments(
-            xx, basis.T @ self.xy, self.total, basis.T @ self.x_mean, self.y_mean, self.n
+            xx,
+            matmul(basis.T, self.xy),
+            self.total,
+            matmul(basis.T, self.x_mean),
+            self.y_mean,
+            self.n,
         )
 
     def errors(self, weights: Array, targets: slice) -> Array:
         """|y|^2 - 2 w'x'y + w'x'x w."""
         xp = array_namespace(weights)
         xy = self.xy[:, targets]
-        products = xp.reshape(self.xx @ weights, (xy.shape[0], -1, xy.shape[1]))
+        products = xp.reshape(matmul(self.xx, weights), (xy.shape[0], -1, xy.shape[1]))
         products -= 2 * xy[:, None, :]
         products *= xp.reshape(weights, products.shape)
         return self.total[targets] + xp.sum(products, axis=0)
@@ -197,9 +202,9 @@ class HeldMoments:
     def sums(self, weights: Array) -> Sums:
         """From products of weights and moments."""
         xp = array_namespace(weights)
-        squares = xp.sum(weights * (self.xx @ weights), axis=0)
+        squares = xp.sum(weights * matmul(self.xx, weights), axis=0)
         products = xp.sum(weights * self.xy, axis=0)
-        mean = self.x_mean @ weights
+        mean = matmul(self.x_mean, weights)
         predicted = squares - self.n * mean * mean
         observed = self.total - self.n * self.y_mean * self.y_mean
         # what is left where nothing varies is rounding

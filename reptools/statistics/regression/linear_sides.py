@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, float64, rows_of, to_host
+from reptools.arrays import Array, array_namespace, asarray_like, float64, matmul, rows_of, to_host
 from reptools.errors import DataError, ParameterError
 from reptools.statistics.blocks import Blocks, Rows, as_blocks
 from reptools.statistics.gram import centred
@@ -103,7 +103,7 @@ class LinearSide:
     def kernel(self) -> Array:
         """Inner products of patterns (stimulus, stimulus)."""
         x: Array = self.x
-        return x @ x.T
+        return matmul(x, x.T)
 
     @cached_property
     def coordinates(self) -> Array:

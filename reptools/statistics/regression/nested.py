@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, to_host
+from reptools.arrays import Array, array_namespace, matmul, to_host
 from reptools.errors import StimulusError
 from reptools.statistics.folds import Folds, Rows, Sampling
 from reptools.statistics.regression.held_out import Held, Sums
@@ -299,7 +299,7 @@ def path_errors(path: Path, helds: Sequence[Held], n_targets: int) -> list[Array
         shape = weights.shape
         weights = xp.reshape(weights, (shape[0], shape[1] * shape[2]))
         if not turn:
-            weights = path.basis @ weights
+            weights = matmul(path.basis, weights)
         for part, held in zip(parts, helds, strict=True):
             part.append(held.errors(weights, targets))
     return [xp.concat(part, axis=1) for part in parts]

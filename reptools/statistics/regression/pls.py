@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, to_host
+from reptools.arrays import Array, array_namespace, asarray_like, matmul, to_host
 from reptools.errors import ParameterError
 from reptools.statistics.regression.nested import Cells
 from reptools.statistics.regression.ridge import Crossed
@@ -92,7 +92,7 @@ class Pls(Crossed):
                 "chosen."
             )
         like = cross["x", "y"]
-        loadings = directions.T @ products
+        loadings = matmul(directions.T, products)
         return PlsPath(
             asarray_like(directions, like),
             asarray_like(loadings, like),
@@ -121,15 +121,15 @@ def components(xx: Matrix, xy: Matrix, most: int) -> Matrix:
         weight = leading(xy)
         done, along = directions[:, :k], loadings[:, :k]
         # once more, so that the scores stay uncorrelated to the last digits
-        direction = weight - done @ (along.T @ weight)
-        direction -= done @ (along.T @ direction)
-        product = xx @ direction
-        square = float(direction @ product)
+        direction = weight - matmul(done, matmul(along.T, weight))
+        direction -= matmul(done, matmul(along.T, direction))
+        product = matmul(xx, direction)
+        square = float(matmul(direction, product))
         if square <= NOTHING_LEFT**2 * spread:
             return directions[:, :k]
         directions[:, k] = direction / np.sqrt(square)
         loadings[:, k] = product / np.sqrt(square)
-        xy -= np.outer(loadings[:, k], directions[:, k] @ xy)
+        xy -= np.outer(loadings[:, k], matmul(directions[:, k], xy))
     return directions
 
 
@@ -144,8 +144,8 @@ def leading(matrix: Matrix) -> Matrix:
         start = start if start.any() else np.ones_like(start)
         vector: Matrix = svds(matrix, k=1, v0=start)[0][:, 0]
     elif q <= p:
-        vector = matrix @ np.linalg.eigh(matrix.T @ matrix)[1][:, -1]
+        vector = matmul(matrix, np.linalg.eigh(matmul(matrix.T, matrix))[1][:, -1])
         vector /= np.linalg.norm(vector)
     else:
-        vector = np.linalg.eigh(matrix @ matrix.T)[1][:, -1]
+        vector = np.linalg.eigh(matmul(matrix, matrix.T))[1][:, -1]
     return vector

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, rows_of
+from reptools.arrays import Array, array_namespace, asarray_like, matmul, rows_of
 from reptools.statistics import blocks
 from reptools.statistics.folds import Rows
 from reptools.statistics.moments import Moments, fold_moments, total
@@ -90,7 +90,7 @@ class DualRidge:
             key, self._part(rows, rows), self.alphas, self.n_targets
         )
         y = rows_of(self.y, rows)
-        return RidgePath(reduced, reduced.basis.T @ (y - mean_row(y)), self.alphas)
+        return RidgePath(reduced, matmul(reduced.basis.T, y - mean_row(y)), self.alphas)
 
     def held(self, fit: Cells, test: Cells) -> HeldRows:
         """Kernel of held-out with fit rows, both about the mean of the fit rows."""
@@ -105,10 +105,10 @@ class DualRidge:
         share[among] = 1 / among.size
         member = asarray_like(share, self.kernel)
         rows, fitted = (asarray_like(r, self.kernel) for r in (chosen, among))
-        mean = self.kernel @ member
+        mean = matmul(self.kernel, member)
         part = xp.take(xp.take(self.kernel, rows, axis=0), fitted, axis=1)
         part -= xp.take(mean, rows)[:, None]
-        part -= (xp.take(mean, fitted) - member @ mean)[None, :]
+        part -= (xp.take(mean, fitted) - matmul(member, mean))[None, :]
         return part
 
 
@@ -226,4 +226,4 @@ class PrimalRidge(Crossed):
             key, self.own.of(fit)["x", "x"], self.alphas, self.n_targets
         )
         cross = self.cross.of(fit)["x", "y"]
-        return RidgePath(reduced, reduced.basis.T @ cross, self.alphas)
+        return RidgePath(reduced, matmul(reduced.basis.T, cross), self.alphas)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reptools.arrays import Array, array_namespace
+from reptools.arrays import Array, array_namespace, matmul
 from reptools.errors import DataError, StimulusError
 from reptools.statistics.blocks import Rows
 from reptools.statistics.folds import Folds
@@ -101,7 +101,7 @@ def _whitening(fitted: Moments, tested: Moments, live: int, weigh: Weigh) -> Whi
     kept = weigh(values[:varying], whole / live, fitted.n)
     held = float(xp.sum(values[: kept.shape[0]])) / whole
     weights = vectors[:, : kept.shape[0]] / xp.sqrt(kept)
-    return Whitening(mean, weights, weights.T @ second @ weights, fitted.n, held)
+    return Whitening(mean, weights, matmul(weights.T, second, weights), fitted.n, held)
 
 
 def _about(tested: Moments, a: str, b: str, mean_a: Array, mean_b: Array) -> Array:
@@ -133,11 +133,16 @@ def canonical_correlations(
     for (fitted, tested), fx, fy in zip(parts, x.fits, y.fits, strict=True):
         if x.mend is not None:
             _refuse_forced(fx, fy, x.mend)
-        u, _, vt = xp.linalg.svd(fx.weights.T @ fitted["x", "y"] @ fy.weights, full_matrices=False)
+        u, _, vt = xp.linalg.svd(
+            matmul(fx.weights.T, fitted["x", "y"], fy.weights), full_matrices=False
+        )
         u, v = u[:, :n_components], vt.T[:, :n_components]
-        cross = fx.weights.T @ _about(tested, "x", "y", fx.mean, fy.mean) @ fy.weights
-        xx, yy = xp.sum(u * (fx.tested @ u), axis=0), xp.sum(v * (fy.tested @ v), axis=0)
-        pooled.append(tested.n * xp.stack([xx, yy, xp.sum(u * (cross @ v), axis=0)]))
+        cross = matmul(fx.weights.T, _about(tested, "x", "y", fx.mean, fy.mean), fy.weights)
+        xx, yy = (
+            xp.sum(u * matmul(fx.tested, u), axis=0),
+            xp.sum(v * matmul(fy.tested, v), axis=0),
+        )
+        pooled.append(tested.n * xp.stack([xx, yy, xp.sum(u * matmul(cross, v), axis=0)]))
     pairs = min(sums.shape[1] for sums in pooled)
     total: Array = sum(sums[:, :pairs] for sums in pooled)
     # over the fit stimuli, variates have variance 1

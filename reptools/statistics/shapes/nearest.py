@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import array_api_extra as xpx
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, device, float64, to_host
+from reptools.arrays import Array, array_namespace, asarray_like, device, float64, matmul, to_host
 from reptools.errors import DataError, some
 from reptools.statistics.shapes.spectrum import scaled
 
@@ -69,7 +69,7 @@ def _block(
     ``doubled`` is -2 ``x``, so that its products are those in the squared distances.
     """
     xp = array_namespace(x)
-    gaps = x[rows, :] @ doubled.T  # filled in place: a pass over fresh memory costs more
+    gaps = matmul(x[rows, :], doubled.T)  # filled in place: a pass over fresh memory costs more
     gaps += squares[None, :]
     gaps += squares[rows][:, None]
     own = xp.eye(rows.stop - rows.start, dtype=xp.bool, device=device(x))

@@ -13,7 +13,7 @@ from typing import overload
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, float64
+from reptools.arrays import Array, array_namespace, float64, matmul
 from reptools.errors import DataError
 from reptools.statistics.blocks import Blocks, Rows, first_row, shape
 from reptools.statistics.gram import centred
@@ -97,7 +97,7 @@ def cross_product(x: Rows, /) -> Array:
     """
     if isinstance(x, Blocks):
         return moments({"x": x}, products=[("x", "x")])["x", "x"]
-    return x @ x.T if x.shape[0] <= x.shape[1] else x.T @ x
+    return matmul(x, x.T) if x.shape[0] <= x.shape[1] else matmul(x.T, x)
 
 
 def live_units(x: Rows, products: Iterable[Array], /) -> int:
@@ -129,7 +129,9 @@ def leading_axes(x: Array, most: int, /) -> tuple[Array, Array]:
     """
     n, width = x.shape
     values, vectors = leading(cross_product(x), n, width, most)
-    return values, (x.T @ vectors / array_namespace(x).sqrt(values) if n <= width else vectors)
+    return values, (
+        matmul(x.T, vectors) / array_namespace(x).sqrt(values) if n <= width else vectors
+    )
 
 
 def leading(product: Array, n: int, width: int, most: int, /) -> tuple[Array, Array]:
