@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 COLUMNS = 88
 
 
+@functools.cache
 def tree() -> Any:
     """The command tree of ``reptools``."""
     import typer

@@ -35,10 +35,15 @@ log = logging.getLogger(__name__)
 
 
 def face() -> dict[str, Any]:
-    """Every public name of ``reptools`` but its version, and the public rooms beside it."""
-    names = {name: getattr(rt, name) for name in rt.__all__ if name != "__version__"}
-    rooms = {name: importlib.import_module(f"reptools.{name}") for name in ROOMS}
-    return {**rooms, **names}
+    """Every public name of ``reptools`` but its version, and the public rooms beside it.
+
+    A function that ``__all__`` leaves out, lest it replaces a builtin, is known to ``dir``.
+    """
+    beside = [name for name in dir(rt) if not inspect.ismodule(getattr(rt, name))]
+    public = {*rt.__all__, *beside}
+    names = {name: getattr(rt, name) for name in public if not name.startswith("_")}
+    rooms = {name: importlib.import_module(f"reptools.{name}") for name in {*ROOMS} - public}
+    return dict(sorted((names | rooms).items(), key=lambda item: item[0].lower()))
 
 
 def members(module: ModuleType) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def members(module: ModuleType) -> dict[str, Any]:
 
 def documented() -> dict[str, Any]:
     """Dotted name of everything that has an entry, with the object."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in face().items():
         if inspect.ismodule(value):
             found |= {f"reptools.{name}.{key}": item for key, item in members(value).items()}
@@ -140,6 +145,19 @@ def contents(entries: Iterable[str]) -> str:
 
 
 def entry(path: str, value: Any) -> str:
+    """The directive that documents one object, and its command where it has one."""
+    return directive(path, value) + command(path.rpartition(".")[2])
+
+
+def command(name: str) -> str:
+    """Where the command of an operation is described; nothing where there is none."""
+    if ("compute", name) not in dict(commands.walk(commands.tree())):
+        return ""
+    label = commands.label(("compute", name))
+    return f"On the command line: :ref:`reptools compute {name} <{label}>`.\n\n"
+
+
+def directive(path: str, value: Any) -> str:
     """The directive that documents one object."""
     if not inspect.isclass(value):
         return f".. autofunction:: {path}\n\n"
@@ -149,12 +167,10 @@ def entry(path: str, value: Any) -> str:
 
 
 def properties(row: Mapping[str, str]) -> str:
-    """What a metric declares, and its command."""
-    name = row["name"]
+    """What a metric declares."""
     told = {key: value for key, value in row.items() if key not in ("name", "summary")}
-    command = f":ref:`reptools compute {name} <{commands.label(('compute', name))}>`"
     shown = {key: rst.escape(value) for key, value in told.items()}
-    return ".. rubric:: Declared\n\n" + listing({**shown, "command line": command})
+    return ".. rubric:: Declared\n\n" + listing(shown)
 
 
 # ---------------------------------------------------------------------- the pages
@@ -186,16 +202,16 @@ def of_modules() -> Iterator[tuple[str, str]]:
         text = title(f"reptools.{name}") + f".. py:module:: reptools.{name}\n\n"
         text += prose(module) + "\n\n"
         if all(inspect.isclass(v) and issubclass(v, BaseException) for v in inside.values()):
-            yield name, text + "".join(entry(*item) for item in inside.items())
+            yield f"modules/{name}", text + "".join(directive(*item) for item in inside.items())
             continue
         entries = []
         for path, value in inside.items():
             word = path.rpartition(".")[2]
             # names that differ by a capital are one file to some systems
-            place = f"{name}/{word}{'-class' if inspect.isclass(value) else ''}"
+            place = f"modules/{name}/{word}{'-class' if inspect.isclass(value) else ''}"
             yield place, title(word) + entry(path, value)
-            entries.append(f"{word} <{place}>")
-        yield name, text + links(inside) + contents(entries)
+            entries.append(f"{word} <{place.removeprefix('modules/')}>")
+        yield f"modules/{name}", text + links(inside) + contents(entries)
 
 
 def of_face() -> Iterator[tuple[str, str]]:
@@ -208,7 +224,7 @@ def of_face() -> Iterator[tuple[str, str]]:
     text = title("reptools") + ".. py:module:: reptools\n\n" + prose(rt) + "\n\n"
     text += title("Functions and classes", "-") + links(f"reptools.{name}" for name in plain)
     text += title("Modules", "-")
-    text += listing({f":doc:`{name}`": summary(names[name]) for name in modules})
+    text += listing({f":doc:`modules/{name}`": summary(names[name]) for name in modules})
     text += title("Metrics", "-") + "See :doc:`metrics`, by question: "
     text += ", ".join(f":py:obj:`{name} <reptools.{name}>`" for name in sorted(known)) + ".\n\n"
     text += contents(f"{name} <functions/{name}>" for name in sorted(plain, key=str.lower))

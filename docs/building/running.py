@@ -1,8 +1,9 @@
 """Code that is run when the pages are built, so that what they show is what it answers.
 
-In a page written in Markdown, every ``>>>`` example is run in order and shown with the output that
-it had; where that is not the output written in the source, the build fails. A figure is shown below
-its block. A program of ``examples/`` is run by itself, and shown with what it printed.
+In a page written in Markdown, every ``>>>`` example and every block that begins with ``$ reptools``
+is run in order and shown with the output that it had; where that is not the output written in the
+source, the build fails. A figure is shown below its block. A program of ``examples/`` is run by
+itself, and shown with what it printed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import doctest
 import io
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ from building.pages import GENERATED, ROOT, examples
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PROMPT = ">>> "
+SHELL = "$ reptools "
 log = logging.getLogger(__name__)
 
 
@@ -70,6 +73,19 @@ class Session:
         return self.checker.check_output(example.want, got, FLAGS)
 
 
+def run_command(words: str) -> str:
+    """What the command ``reptools`` prints, with its failure in the place of a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from reptools.cli import main; main()", *shlex.split(words)],
+        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    return done.stdout + (f"(exit status {done.returncode})\n" if done.returncode else "")
+
+
 class RunExamples(SphinxTransform):
     """Run the ``>>>`` examples of a page."""
 
@@ -81,7 +97,7 @@ class RunExamples(SphinxTransform):
             return  # examples in docstrings are run by the tests
         kinds = (nodes.literal_block, nodes.comment, nodes.raw)
         blocks = [n for n in self.document.findall(nodes.Node) if isinstance(n, kinds)]
-        blocks = [block for block in blocks if PROMPT in block.astext()]
+        blocks = [b for b in blocks if PROMPT in b.astext() or b.astext().startswith(SHELL)]
         if not blocks:
             return
         session = Session()
@@ -96,15 +112,17 @@ class RunExamples(SphinxTransform):
     def run(self, block: nodes.Element, session: Session) -> None:
         """Run one block and put its output in the place of what was written."""
         text = block.astext().removeprefix("<!--").removesuffix("-->")
+        if text.startswith(SHELL):
+            told, _, want = text.removeprefix(SHELL).partition("\n")
+            got = run_command(told)
+            self.hold(told, got, want, session.checker.check_output(want, got, FLAGS), block)
+            text = f"{SHELL}{told}\n{got}".rstrip()
+            block.rawsource, block[:] = text, [nodes.Text(text)]
+            return
         shown = []
         for example in doctest.DocTestParser().get_examples(text):
             got = session.run(example)
-            if not session.agrees(example, got):
-                log.warning(
-                    "example\n%s\nprinted\n%s\nand not\n%s",
-                    *(example.source, got, example.want),
-                    location=block,
-                )
+            self.hold(example.source, got, example.want, session.agrees(example, got), block)
             lines = example.source.rstrip("\n").splitlines()
             shown += [PROMPT + lines[0], *(f"... {line}".rstrip() for line in lines[1:])]
             shown += [got.rstrip("\n")] if got else []
@@ -119,6 +137,11 @@ class RunExamples(SphinxTransform):
             parent.insert(at, self.picture(figure, code))
             at += 1
         session.figures.clear()
+
+    def hold(self, code: str, got: str, want: str, agrees: bool, block: nodes.Node) -> None:
+        """Warn where an example did not print what the page says."""
+        if not agrees:
+            log.warning("example\n%s\nprinted\n%s\nand not\n%s", code, got, want, location=block)
 
     def picture(self, figure: Any, code: str) -> nodes.image:
         """A figure as a file beside the pages."""
@@ -147,8 +170,8 @@ class Programs:
     def result(self, script: Path) -> tuple[int, str, str]:
         """Exit status of a script, and what it printed on stdout and stderr."""
         done = self.started[script].result()
-        here = f"{ROOT}{os.sep}"
-        return done.returncode, *(t.replace(here, "").rstrip() for t in (done.stdout, done.stderr))
+        out, err = (text.replace(f"{ROOT}{os.sep}", "") for text in (done.stdout, done.stderr))
+        return done.returncode, out.rstrip(), err.rstrip()
 
 
 def run_script(script: Path) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def written() -> dict[str, str]:
 
 def test_every_public_name_has_one_entry():
     text = "\n".join(written().values())
-    for name in set(rt.__all__) - {"__version__", "errors", "interventions"}:
+    modules = {name for name in rt.__all__ if inspect.ismodule(getattr(rt, name))}
+    for name in {*rt.__all__, "open"} - modules - {"__version__"}:
         assert len(entries(text, f"reptools.{name}")) == 1, name
     for name in rt.interventions.__all__:
         assert len(entries(text, f"reptools.interventions.{name}")) == 1, name
@@ -160,6 +162,16 @@ ValueError: invalid literal for int() with base 10: 'x'
 >>> Figure()
 
 ```
+
+```console
+$ reptools --version
+reptools ...
+```
+
+```console
+$ reptools info none.h5
+as expected
+```
 """
 
 
@@ -169,9 +181,11 @@ def test_examples_are_run_and_what_they_print_is_shown(tmp_path, monkeypatch):
     assert "0.3333333333333333" in html and "was run" in html and "hidden =" not in html
     assert "The figure of Figure()" in html
     assert len(list((tmp_path / "out" / "_images").glob("*.svg"))) == 1
-    # one example of the page is wrong: its warning has what was seen
-    assert warned.count("WARNING: example") == 1
+    assert f"reptools {rt.__version__}" in html
+    # two examples of the page are wrong: the warnings have what was seen
+    assert warned.count("WARNING: example") == 2
     assert "2 + 2\n\nprinted\n4\n\nand not\n5\n" in warned
+    assert "none.h5 does not exist. Check the path.\n(exit status 2)" in warned
 
 
 def test_what_a_program_printed_is_kept_with_its_status(tmp_path, monkeypatch):
