@@ -181,6 +181,11 @@ def check(python: Path, args: Sequence[str] = ()) -> int:
     return 1 if failed else 0
 
 
+def everywhere(python: Path, args: Sequence[str] = ()) -> int:
+    """Run the tests on other kernels, Pythons, versions and environments; --help tells more."""
+    return run([python, "-m", "tests.everywhere", *args])
+
+
 def build_wheel(python: str | Path, folder: Path) -> Path:
     """Build the wheel of the checkout into ``folder``.
 
@@ -231,9 +236,8 @@ def foreign_loads(folder: Path) -> list[str]:
     return [f"{address} ({page})" for address, page in found.items()]
 
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    step.__name__: step for step in (demo, reproduce, test, lint, types, wheel, docs, check)
-}
+STEPS = (demo, reproduce, test, lint, types, wheel, docs, check, everywhere)
+COMMANDS: dict[str, Callable[..., int]] = {step.__name__: step for step in STEPS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -243,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="dev.py",
         description="Commands of the reptools checkout. Each makes its own environment first.",
-        epilog="\n".join(f"  {name:<10}{step.__doc__}" for name, step in COMMANDS.items()),
+        epilog="\n".join(f"  {name:<12}{step.__doc__}" for name, step in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
