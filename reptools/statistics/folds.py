@@ -7,7 +7,7 @@ no fold. Grouped stimuli share a fold; a time axis is cut into contiguous blocks
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -169,16 +169,21 @@ class Sampling:
             )
         fit = np.flatnonzero(split == fit_name)
         test = np.flatnonzero(split == "test")
-        if self.groups is not None:
-            shared = np.intersect1d(self.groups[fit], self.groups[test])
-            if shared.size:
-                raise StimulusError(
-                    f"{shared.size} {self.groups_name} lie on both sides of the split "
-                    f"({some(shared.tolist())}). Split whole {self.groups_name}, or pass cv=5."
-                )
+        self._refuse_divided(fit, test, "the split")
         return Folds(
             ((fit, test),), f"split: fit on {fit_name} ({fit.size}), test on test ({test.size})"
         )
+
+    def _refuse_divided(self, fit: Rows, test: Rows, what: str) -> None:
+        """Refuse groups with stimuli on both sides."""
+        if self.groups is None:
+            return
+        shared = np.intersect1d(self.groups[fit], self.groups[test])
+        if shared.size:
+            raise StimulusError(
+                f"{shared.size} {self.groups_name} lie on both sides of {what} "
+                f"({some(shared.tolist())}). Split whole {self.groups_name}, or pass cv=5."
+            )
 
     def _by_number(self, k: int, strata: Labels | None) -> Folds:
         available, what = len(self.labels), "stimuli"
@@ -192,6 +197,7 @@ class Sampling:
         if self.groups is not None:
             fold, how = _deal_groups(self.groups, k, self.seed), f"whole {self.groups_name}"
         elif self.time is not None:
+            _refuse_untimely(self.time)
             fold, how = _contiguous(self.time, self.labels, k), "contiguous in time"
         else:
             fold, how = _deal(self.rank, k, strata), "by label"
@@ -224,8 +230,56 @@ class Sampling:
                 f"cv={self.cv!r} cannot split these {len(order)} stimuli ({have} groups): {error} "
                 "Pass groups=, or a number of folds."
             ) from None
-        pairs = tuple((np.sort(order[fit]), np.sort(order[test])) for fit, test in chosen)
-        return Folds(pairs, f"{type(self.cv).__name__}, {len(pairs)} folds")
+        name = type(self.cv).__name__
+        if not chosen:
+            raise ParameterError(f"cv={name} makes no folds. Pass cv=5.")
+        pairs = tuple(
+            (order[fit], order[test])
+            for fit, test in (_checked(pair, name, i, len(order)) for i, pair in enumerate(chosen))
+        )
+        for number, (fit, test) in enumerate(pairs):
+            shared = np.intersect1d(fit, test)
+            if shared.size:
+                raise ParameterError(
+                    f"cv={name} fits {shared.size} of the {test.size} stimuli that fold {number} "
+                    f"tests ({some(self.labels[shared].tolist())}). Keep them apart, or pass "
+                    "cv=None for in sample."
+                )
+            self._refuse_divided(fit, test, f"fold {number} of cv={name}")
+        return Folds(
+            tuple((np.sort(fit), np.sort(test)) for fit, test in pairs),
+            f"{name}, {len(pairs)} folds",
+        )
+
+
+def _checked(pair: Any, name: str, number: int, n: int) -> tuple[Rows, Rows]:
+    """What a splitter yields as one fold: row numbers of ``n`` stimuli, each once, some of each."""
+    if not isinstance(pair, Sequence) or len(pair) != 2:
+        raise ParameterError(
+            f"cv={name} yields {type(pair).__name__} as fold {number}. Yield (fit, test), two "
+            "arrays of row numbers."
+        )
+    for role, given in zip(("fit", "test"), pair, strict=True):
+        rows, which = np.asarray(given), f"cv={name}: the {role} rows of fold {number}"
+        if not rows.size:
+            raise ParameterError(f"{which} are empty. Yield at least one stimulus on each side.")
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise ParameterError(
+                f"{which} are {rows.dtype} of shape {rows.shape}. Yield row numbers, such as "
+                "np.flatnonzero(mask)."
+            )
+        if rows.min() < 0 or rows.max() >= n:
+            raise ParameterError(
+                f"{which} reach from {rows.min()} to {rows.max()}, and there are {n} stimuli. "
+                f"Yield numbers from 0 to {n - 1}."
+            )
+        repeated = np.flatnonzero(np.bincount(rows, minlength=n) > 1)
+        if repeated.size:
+            raise ParameterError(
+                f"{which} repeat {repeated.size} of {n} ({some(repeated.tolist())}), which would "
+                "count once. Yield each row once."
+            )
+    return np.asarray(pair[0], np.intp), np.asarray(pair[1], np.intp)
 
 
 def hash_rank(labels: Labels, seed: int) -> Rows:
@@ -279,6 +333,21 @@ def _deal_groups(groups: Labels, k: int, seed: int) -> Rows:
         fold_of[group] = np.argmin(filled)
         filled[fold_of[group]] += sizes[group]
     return fold_of[inverse]
+
+
+def _refuse_untimely(time: Labels) -> None:
+    """Refuse times that have no order: text, whose '10' comes before '9', and missing ones."""
+    if time.dtype.kind not in "biufmM":
+        raise ParameterError(
+            f"folds are contiguous in time, and the coordinate 'time' holds {time.dtype} values "
+            f"({some(time.tolist())}). Make it numbers or datetime64, or drop it."
+        )
+    missing = int(np.count_nonzero(time != time))  # NaN, NaT
+    if missing:
+        raise ParameterError(
+            f"folds are contiguous in time, and the coordinate 'time' is missing for {missing} of "
+            f"{time.size} stimuli. Fill it, or drop it."
+        )
 
 
 def _contiguous(time: Labels, labels: Labels, k: int) -> Rows:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from sklearn.model_selection import (
@@ -146,3 +148,76 @@ def test_a_stratified_splitter_serves_classes() -> None:
     x = np.random.default_rng(0).normal(size=(30, 4))
     result = rt.probe(x, np.arange(30) % 2, cv=StratifiedKFold(3))
     assert result.attrs["cv"] == "StratifiedKFold, 3 folds"
+
+
+class Yields:
+    """A splitter that yields what it is given."""
+
+    def __init__(self, *pairs: object) -> None:
+        self.pairs = pairs
+
+    def split(self, x: object, y: object = None, groups: object = None) -> Iterator[object]:
+        return iter(self.pairs)
+
+
+FEW, REST = np.arange(10), np.arange(10, 30)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([], "cv=Yields makes no folds"),
+        ([FEW], "yields ndarray as fold 0. Yield .fit, test."),
+        ([(REST, FEW), (FEW, np.arange(0))], "the test rows of fold 1 are empty"),
+        ([([], FEW)], "the fit rows of fold 0 are empty"),
+        ([(REST, FEW + 0.0)], r"the test rows of fold 0 are float64 of shape .10,.*Yield row"),
+        ([(np.arange(30) > 9, FEW)], r"the fit rows of fold 0 are bool of shape .30,"),
+        ([(REST[:, None], FEW)], r"the fit rows of fold 0 are int64 of shape .20, 1"),
+        ([(REST, FEW - 1)], "the test rows of fold 0 reach from -1 to 8, and there are 30 stim"),
+        ([(REST + 1, FEW)], "the fit rows of fold 0 reach from 11 to 30, .* from 0 to 29"),
+        ([(np.tile(REST, 2)[:23], FEW)], "the fit rows of fold 0 repeat 3 of 30 .10, 11, 12"),
+        ([(REST, FEW), (np.arange(8, 30), FEW)], "fits 2 of the 10 .* that fold 1 tests .'s8', 's"),
+    ],
+)
+def test_a_splitter_that_yields_no_folds_is_named(pairs: list[object], message: str) -> None:
+    labels = np.array([f"s{i}" for i in range(10)] + [f"t{i}" for i in range(20)], dtype=object)
+    with pytest.raises(ParameterError, match=message):
+        Sampling(Yields(*pairs), 0, labels).folds()
+
+
+def test_fit_rows_that_are_tested_are_no_result() -> None:
+    x, bit = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 2
+    every = np.arange(30)
+    with pytest.raises(ParameterError, match=r"probe: cv=Yields fits 30 of the 30 .* .0, 1, 2, "):
+        rt.probe(x, bit, cv=Yields((every, every)))
+
+
+@pytest.mark.parametrize("first", [np.nan, "NaT"])
+def test_a_missing_time_is_counted(first: object) -> None:
+    time = np.arange(30).astype("f8" if first is np.nan else "M8[s]")
+    time[[3, 7]] = first
+    with pytest.raises(ParameterError, match="'time' is missing for 2 of 30 stimuli"):
+        Sampling(3, 0, LABELS, time=time).folds()
+
+
+def test_a_time_of_text_has_no_order() -> None:
+    time = np.arange(30).astype(str)
+    for text in (time, time.astype(object)):
+        with pytest.raises(ParameterError, match=r"holds (<U21|object) values .'0', '1', '2', "):
+            Sampling(3, 0, LABELS, time=text).folds()
+    assert len(Sampling(3, 0, LABELS, time=time, groups=np.arange(30)).folds()) == 3
+
+
+def test_times_may_be_dates() -> None:
+    time = np.random.default_rng(3).permutation(30)
+    numbers = Sampling(3, 0, LABELS, time=time).folds()
+    dates = Sampling(3, 0, LABELS, time=time.astype("M8[D]")).folds()
+    assert members(numbers, LABELS) == members(dates, LABELS)
+
+
+def test_a_splitter_that_divides_groups_is_named() -> None:
+    groups = np.arange(30) // 4
+    cv = Yields((REST, FEW))
+    with pytest.raises(StimulusError, match="1 run lie on both sides of fold 0 of cv=Yields .2."):
+        Sampling(cv, 0, np.arange(30), groups=groups, groups_name="run").folds()
+    assert len(Sampling(GroupKFold(3), 0, LABELS, groups=groups).folds()) == 3
