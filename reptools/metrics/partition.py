@@ -20,7 +20,9 @@ MOST_FEATURES = 8  # 255 parts, more than anyone reads
 @metric(
     kind="feature",
     cv="split",
-    bounds=(-INFINITY, 1.0),
+    # held out, the others alone may predict worse than the mean, without bound: R2(all) - R2(all
+    # but f) is then above R2(all), and above 1
+    bounds=(-INFINITY, INFINITY),
     invariances=("shift", "scale", "rotation"),
     backends=("numpy", "torch", "dask"),
     estimator="pooled, joint less joint without the feature",
@@ -55,8 +57,8 @@ def unique_variance(x: Rows, features: Sequence[Feature], /, *, context: Context
         Unique part over ``feature`` and the outer dimensions of ``x``. Coordinates: ``alone``,
         what the feature explains by itself (``variance_explained``); ``shared``, alone less
         unique, which is negative where the feature helps the others (suppression); ``joint``,
-        what all features explain together. Held-out parts are differences of unbiased estimates
-        and may be negative; none is clipped.
+        what all features explain together. Held-out parts are differences of unbiased estimates:
+        they may be negative, and above 1 where the others alone mislead; none is clipped.
 
     Raises
     ------

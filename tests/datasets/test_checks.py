@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import binom
+from scipy.stats.contingency import association
 
 from datasets.binary import BinaryConfig, make_binary
-from datasets.checks import check_roles, cramers_v, trivial_readouts
+from datasets.checks import _deviating, check_roles, cramers_v, trivial_readouts
 from datasets.features import lay_out
 from reptools.errors import StimulusError
 
@@ -140,3 +142,19 @@ def test_cramers_v_against_the_correlation_of_two_binary_variables() -> None:
     table = np.array([[((x == i) & (y == j)).sum() for j in (0, 1)] for i in (0, 1)])
     assert cramers_v(table) == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert cramers_v(np.array([[3, 4]])) == 0
+
+
+def test_cramers_v_of_tables_of_any_size_is_scipys() -> None:
+    rng = np.random.default_rng(2)
+    for shape in ((2, 5), (3, 3), (4, 6)):
+        table = rng.integers(1, 40, size=shape)
+        assert cramers_v(table) == pytest.approx(association(table, method="cramer"), rel=1e-12)
+    assert cramers_v(7 * np.eye(4, dtype=int)) == pytest.approx(1)
+
+
+def test_a_count_is_refused_where_the_binomial_test_of_scipy_says_so() -> None:
+    n, share = 200, 0.3
+    limits = {k: binom.cdf(k, n, share) for k in range(n + 1)}
+    limits = {k: 2 * min(p, 1 - p + binom.pmf(k, n, share)) for k, p in limits.items()}
+    refused = {k for k in range(n + 1) if list(_deviating(np.array([k, n - k]), [share, 0.7]))}
+    assert refused == {k for k, p in limits.items() if p < 1e-7}

@@ -275,6 +275,18 @@ def test_groups_come_from_a_coordinate_or_an_array(share: Any, x: xr.DataArray) 
         share(x, feature, groups="story")
 
 
+def test_bare_groups_are_in_the_order_of_x(x: xr.DataArray, rng: np.random.Generator) -> None:
+    """A fit that must repeat exactly takes rows in label order, and bare groups with them."""
+    order, run = rng.permutation(24), np.arange(24) // 4
+    shuffled = x[order].assign_coords(session=("stimulus", run))
+    target = xr.DataArray(np.arange(24) % 2, dims="stimulus", coords={"stimulus": x.stimulus})
+    by_name = rt.probe(shuffled, target, groups="session", cv=3)
+    xr.testing.assert_identical(
+        by_name.drop_attrs(), rt.probe(shuffled, target, groups=run, cv=3).drop_attrs()
+    )
+    assert by_name.item() != rt.probe(shuffled, target, groups=run[np.argsort(order)], cv=3).item()
+
+
 def test_a_metric_call_is_counted_in_inputs(share: Any, x: xr.DataArray) -> None:
     with pytest.raises(ParameterError, match=r"it takes 2 inputs \(x, features\), got 1"):
         share(x)

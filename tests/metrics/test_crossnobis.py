@@ -12,7 +12,12 @@ import xarray as xr
 
 from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
 from reptools.metrics.dissimilarity import rdm
-from reptools.statistics.rdms.crossnobis import crossnobis, crossvalidated, run_means
+from reptools.statistics.rdms.crossnobis import (
+    crossnobis,
+    crossnobis_by_pairs,
+    crossvalidated,
+    run_means,
+)
 from reptools.statistics.rdms.trials import Trials
 from tests.shared_data import shared
 
@@ -176,6 +181,25 @@ def test_missing_conditions_with_noise_of_the_other_runs(rng: np.random.Generato
     whole = rdm(x.isel(stimulus=slice(None, None, -1)), method="crossnobis", condition="condition")
     np.testing.assert_allclose(result.values, whole.values, rtol=1e-10, atol=1e-12)
     assert np.isfinite(result.values).all()
+
+
+def test_pairs_of_runs_with_missing_conditions_are_the_loop(unbalanced: xr.DataArray) -> None:
+    """A pair of conditions is divided by the pairs of runs that have both, not by all of them."""
+    conditions, condition = np.unique(unbalanced.condition, return_inverse=True)
+    trials = Trials(unbalanced.values, condition, unbalanced.run.values, conditions, np.arange(5))
+    means, present = run_means(trials)
+    scales = np.arange(1.0, 26.0).reshape(5, 5)
+    result = crossnobis_by_pairs(means, present, lambda rows, f, g: rows * scales[f, g])
+    expected = np.zeros_like(result)
+    for f, g in itertools.combinations(range(5), 2):
+        two = present[:, f] & present[:, g]
+        gaps = (means[:, None, k] - means[None, :, k] for k in (f, g))
+        products = scales[f, g] ** 2 * np.prod(list(gaps), axis=0).sum(axis=-1)
+        expected += np.where(np.outer(two, two), products, 0)
+    shared_runs = present.astype(int) @ present.T.astype(int)
+    expected /= shared_runs * (shared_runs - 1) / 2
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("noise", ["identity", "diag", "full", "shrinkage_eye", "shrinkage_diag"])

@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import ShuffleSplit, StratifiedKFold
 
+from reptools.engine.registry import metrics
 from reptools.entering.features import interactions
 from reptools.errors import (
     DataError,
@@ -25,7 +26,7 @@ from reptools.metrics.partition import unique_variance, variance_partition
 from reptools.metrics.variance import variance_explained
 from reptools.statistics.features.commonality import parts_of, subsets
 from reptools.statistics.moments import SMALL
-from tests.planted import columns, feature, folds_of, planted, time_course
+from tests.planted import activations, columns, feature, folds_of, planted, time_course
 
 
 def correlated(n=240, p=30, seed=0):
@@ -104,6 +105,20 @@ def test_all_parts_equal_brute_force(cv):
     for name, part in oracle.items():
         assert result.sel(part=name).item() == pytest.approx(part, abs=1e-10), name
     assert result.joint.item() == pytest.approx(r2[tuple(features)], abs=1e-10)
+
+
+def test_a_unique_part_exceeds_one_where_the_others_mislead():
+    # b is 2a on the fit stimuli and -2a on the others, so a alone predicts x = b - a with the
+    # wrong sign: R2(a) = 1 - sum (-3a - a)^2 / sum (-3a)^2 = -7/9, and all of x is b - a
+    a = np.tile([-1.5, -0.5, 0.5, 1.5], 10)
+    split = np.repeat(["train", "test"], 20)
+    b = np.where(split == "train", 2, -2) * a
+    b[:20] += 0.1 * np.repeat([1, -1, -1, 1, 0], 4)  # or the two could not be told apart
+    x = activations((b - a)[:, None] * [1.0, 2.0], split=split)
+    unique = unique_variance(x, {"a": feature(a, x), "b": feature(b, x)})
+    assert unique.joint.item() == pytest.approx(1, abs=1e-9)
+    assert unique.sel(feature="b").item() == pytest.approx(16 / 9, abs=1e-9)
+    assert metrics()["unique_variance"].bounds[1] > 16 / 9
 
 
 def test_in_sample_joint_equals_r2_score():

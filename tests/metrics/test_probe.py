@@ -457,6 +457,16 @@ def test_nested_finds_a_strong_penalty_where_it_helps(method):
     assert nested.chosen_C.item() < 1
 
 
+def test_of_equally_good_penalties_the_strongest_is_chosen():
+    # two clouds far apart: every C from 0.001 to 100 answers all inner folds right
+    bit = np.arange(60) % 2
+    x = activations(20.0 * bit[:, None] + np.random.default_rng(0).normal(size=(60, 3)))
+    result = probe(x, feature(bit, x), regularization="nested")
+    assert result.item() == 1
+    assert all(probe(x, feature(bit, x), C=C).item() == 1 for C in (0.001, 100))
+    assert result.chosen_C.item() == pytest.approx(0.001)
+
+
 def test_nested_never_looks_at_test_rows():
     x, features = planted(n=90)
     split = np.array(["validation", "test"])[np.arange(90) % 3 // 2]

@@ -154,12 +154,42 @@ def test_a_journal_that_is_not_whole_was_never_used(tmp_path):
     paths = Paths.of(path)
     before = paths.partial.read_bytes()
     whole = journal.Journal(10, {0: b"x" * 4096}).pack()
-    for torn in (b"", b"RTUNDO1\n", whole[:-1], whole[:20] + b"y" + whole[21:]):
+    flipped = [whole[:at] + b"y" + whole[at + 1 :] for at in (20, 24, 100)]  # in a page too
+    for torn in (b"", b"RTUNDO1\n", whole[:-1], *flipped):
         paths.undo.write_bytes(torn)
         with pytest.warns(IncompleteWarning, match="8 steps"):
             open(path).close()
         assert not journal.rollback(paths)
         assert paths.partial.read_bytes() == before
+
+
+@pytest.mark.filterwarnings("ignore::reptools.errors.IncompleteWarning")
+def test_a_batch_counts_only_once_its_checksum_is_written(tmp_path, monkeypatch):
+    """Killed between any two writes of a commit, a file shows no batch it cannot vouch for."""
+    path, crash = tmp_path / "run.h5", Paths.of(tmp_path / "crash" / "run.h5")
+    crash.final.parent.mkdir()
+    writer = Writer(path, system="x", stimulus=range(6))
+    writer.append({"l": np.full((2, 300), 1.0)}, outputs={"f": np.ones(2)})
+    write, images = sink.Raw.write, []
+
+    def watched(raw, file, origin, values):
+        write(raw, file, origin, values)
+        images.append(Paths.of(path).partial.read_bytes())
+
+    monkeypatch.setattr(sink.Raw, "write", watched)
+    writer.append({"l": np.full((2, 300), 2.0)}, outputs={"f": np.ones(2)})
+    monkeypatch.undo()
+    writer.abandon()
+    shown = []
+    for image in images:
+        crash.partial.write_bytes(image)
+        with open(crash.final) as tree:
+            shown.append(tree["layers/l"].activation.sizes["stimulus"])
+        repair(crash.final, deep=True)
+        with open(crash.final) as tree:
+            assert tree["layers/l"].activation.sizes["stimulus"] == shown[-1]
+        crash.final.unlink()
+    assert shown == [2] * (len(images) - 1) + [4] and len(images) >= 5
 
 
 @pytest.mark.parametrize("prepare", [grow_steps, grow_stimuli, grow_text, grow_batches])
