@@ -20,6 +20,7 @@ __all__ = [
     "Array",
     "array_namespace",
     "asarray_like",
+    "columns_of",
     "device",
     "divisor",
     "float64",
@@ -47,6 +48,13 @@ def asarray_like(values: Any, like: Array, /) -> Array:
 def rows_of(x: Array, rows: Any, /) -> Array:
     """The rows of ``x`` with the given numbers, which lie on the host."""
     return array_namespace(x).take(x, asarray_like(rows, x), axis=0)
+
+
+def columns_of(x: Array, columns: np.ndarray[Any, Any], /) -> Array:
+    """The columns of ``x`` (..., column) with the given numbers; ``x`` where these are all."""
+    if columns.size == x.shape[-1]:
+        return x
+    return array_namespace(x).take(x, asarray_like(columns, x), axis=x.ndim - 1)
 
 
 def divisor(x: Array, /) -> Array:

@@ -8,19 +8,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from array_api_compat import is_torch_array
 
-from reptools.arrays import Array, array_namespace, asarray_like, to_host
+from reptools.arrays import Array, array_namespace, to_host
 from reptools.engine.operation import ON_RDMS, Metric
 from reptools.entering.labels import STIMULUS, Index, place
 from reptools.errors import DataError, DeadUnitWarning, StimulusError, some, warn
 from reptools.statistics import prepare
 from reptools.statistics.blocks import Blocks, Rows, edges
+from reptools.statistics.varying import Varying, rounding
 
 LOAD_LIMIT = 2 * 2**30  # bytes of one slab that a metric without a streaming form may load
 STREAM_FROM = 2**28  # bytes of one slab of a file from which a metric that can streams it
@@ -61,14 +62,14 @@ class Slabs:
                 f"{side.name} has {side.n_stimuli} stimulus, and nothing varies over one. "
                 "Pass two or more."
             )
+        varying = Varying(rounding(x.dtype))
         with placing(side, index):
             x = prepare.apply(x, self.steps)
-        varying = Varying()
         self.varying.setdefault(side.name, {})[place(side, index)] = varying
         if isinstance(x, Blocks):
             return _watched(x, varying)
         varying.see(x.reshape((-1, x.shape[-1])) if x.ndim > 2 else x)
-        return None if varying.nothing else x
+        return None if varying.nothing else varying.settled(x)
 
     def most_dead(self, name: str) -> int:
         """Largest number of dead units of a side at any outer position."""
@@ -94,44 +95,6 @@ class Slabs:
                 f"variance over {seen.n} stimuli{where}{after}; {fate}",
                 DeadUnitWarning,
             )
-
-
-@dataclass
-class Varying:
-    """Which units have had one value for all stimuli so far."""
-
-    n: int = 0
-    width: int = 0
-    dead: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
-    first: Array = None
-
-    @property
-    def nothing(self) -> bool:
-        """Whether no unit has varied."""
-        return self.dead.size == self.width
-
-    def see(self, x: Array) -> None:
-        """Look at more rows. A few settle nearly all units, so that few columns are read whole."""
-        if self.first is None:
-            self.width = x.shape[1]
-            self.dead, self.first = np.arange(self.width), x[:1, :] + 0
-        some = min(64, x.shape[0])
-        for rows in (x[:some, :], x[some:, :]):
-            if self.dead.size and rows.shape[0]:
-                xp = array_namespace(x)
-                chosen = asarray_like(self.dead, x)
-                every = self.dead.size == self.width
-                columns = rows if every else xp.take(rows, chosen, axis=1)
-                first = self.first if every else xp.take(self.first, chosen, axis=1)
-                self.dead = self.dead[to_host(xp.all(columns == first, axis=0))]
-        self.n += x.shape[0]
-
-
-def dead_units(x: Array) -> np.ndarray[Any, Any]:
-    """Numbers of the units of an array (stimulus, unit) that have one value for all stimuli."""
-    varying = Varying()
-    varying.see(x)
-    return varying.dead
 
 
 def _watched(x: Blocks, varying: Varying) -> Blocks | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace
+from reptools.arrays import Array, array_namespace, columns_of
 from reptools.engine.operation import Context, Score
 from reptools.engine.registry import metric
 from reptools.entering.labels import no_gaps
@@ -19,7 +19,6 @@ from reptools.statistics.rdms.trials import (
     Trials,
     averaged,
     between_runs,
-    columns_of,
     varying,
     within_cells,
 )

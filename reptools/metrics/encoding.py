@@ -10,7 +10,7 @@ from reptools.engine.operation import Context, Score
 from reptools.engine.options import Range
 from reptools.engine.registry import metric
 from reptools.errors import warn
-from reptools.metrics.predicting import Options, median, normalised, predict
+from reptools.metrics.predicting import Options, median, normalised, predict, warn_unreliable
 from reptools.statistics.regression.linear_sides import LinearSide, linear_side
 
 Alpha = Annotated[float, Range(1e-9, 1e9)]
@@ -235,6 +235,7 @@ def unit_predictivity(
     options = Options(method, n_alphas, lowest_alpha, highest_alpha, n_components)
     found = predict(x, y, options, context, score, "unit_predictivity")
     value, kept = normalised(found.scores[score], score, y, min_reliability)
+    warn_unreliable("unit_predictivity", y, np.isfinite(value) & ~kept, min_reliability)
     other = "r" if score == "r2" else "r2"
     extras = {other: found.scores[other], found.what: found.chosen}
     if y.reliability is not None:

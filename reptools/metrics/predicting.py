@@ -152,6 +152,20 @@ def normalised(
     return value / (attainable if score == "r2" else np.sqrt(attainable)), kept & reliable
 
 
+def warn_unreliable(
+    name: str, y: LinearSide, lost: np.ndarray[Any, np.dtype[np.bool_]], min_reliability: float
+) -> None:
+    """Count the units whose score a ceiling takes away."""
+    if y.reliability is None or not lost.any():
+        return
+    known = y.reliability[lost & np.isfinite(y.reliability)]
+    most = f", the best has {known.max():.3g}" if known.size else ""
+    warn(
+        f"{name}: {int(lost.sum())} of {lost.size} units of y do not reach "
+        f"min_reliability={min_reliability:g}{most}; score missing (NaN)"
+    )
+
+
 def median(values: Values) -> float:
     """Median, NaN of nothing."""
     return float(np.median(values)) if values.size else float("nan")

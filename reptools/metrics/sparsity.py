@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, float64, ratio
+from reptools.arrays import Array, array_namespace, float64, ratio, to_host
 from reptools.engine.operation import Context, Score
 from reptools.engine.registry import metric
-from reptools.errors import DataError
-from reptools.metrics.variance import INFINITY, estimable, folds_for
+from reptools.errors import DataError, some, warn
+from reptools.metrics.variance import INFINITY, estimable, folds_for, name_unseen
 from reptools.statistics.blocks import Rows, as_blocks
 from reptools.statistics.features.concentration import (
     TINY,
@@ -92,12 +92,20 @@ def sparseness(x: Rows, features: Sequence[Feature], /, *, context: Context) -> 
     """
     parts = explain(x, features, folds_for(context, features))
     xp = array_namespace(parts.total)
+    name_unseen("sparseness", x, parts, "left out")
     by_unit = ratio(parts.explained, parts.total)
     by_unit = estimable("sparseness", features, parts, by_unit)
     live = xp.nonzero(parts.total > 0)[0]
     carried = xp.take(xp.where(by_unit > 0, by_unit, xp.zeros_like(by_unit)), live, axis=1)
     n = carried.shape[1]
     together = xp.sum(carried, axis=1)
+    of_all = zip(features, parts.estimable, to_host(together).tolist(), strict=True)
+    nobody = [feature.name for feature, known, whole in of_all if known and whole == 0]
+    if nobody:
+        warn(
+            f"sparseness: no unit carries {some(nobody)}: the held-out R2 of all {n} units that "
+            "vary is 0 or less; score missing (NaN)"
+        )
     effective = ratio(together**2, xp.sum(carried**2, axis=1))
     return Score(
         gini(carried), {"effective_units": effective, "treves_rolls": effective / max(n, 1)}
@@ -229,7 +237,7 @@ def lifetime_sparseness(x: Rows, /, *, negative: RATES = "rectify") -> Score:
                 relative(_response(block, negative)[0], largest), axis=0
             )
             sums, squares = sums + more, squares + more_squared
-    return _sparseness(sums, squares, below, blocks.n)
+    return _sparseness("lifetime_sparseness", "units", sums, squares, below, blocks.n)
 
 
 @metric(
@@ -297,7 +305,7 @@ def population_sparseness(x: Rows, /, *, negative: RATES = "rectify") -> Score:
         parts.append((sums, squares, xp.sum(xp.astype(under, xp.float64), axis=1)))
     xp = array_namespace(parts[0][0])
     sums, squares, below = (xp.concat(column) for column in zip(*parts, strict=True))
-    return _sparseness(sums, squares, below, blocks.width)
+    return _sparseness("population_sparseness", "stimuli", sums, squares, below, blocks.width)
 
 
 def _response(block: Array, negative: str) -> tuple[Array, Array]:
@@ -313,8 +321,15 @@ def _response(block: Array, negative: str) -> tuple[Array, Array]:
     return xp.where(under, xp.zeros_like(wide), wide), under
 
 
-def _sparseness(sums: Array, squares: Array, below: Array, n: int) -> Score:
+def _sparseness(name: str, whose: str, sums: Array, squares: Array, below: Array, n: int) -> Score:
     """From sums over the n stimuli (or units) of responses and their squares."""
+    silent, negative = to_host(sums) == 0, to_host(below) > 0
+    if (silent & negative).any():
+        warn(
+            f"{name}: {int(silent.sum())} of {silent.size} {whose} have no response above 0 "
+            f"({int((silent & negative).sum())} of them negative ones, which count as none); "
+            "score missing (NaN)"
+        )
     treves_rolls = ratio(sums * sums / n, squares)
     value = (1 - treves_rolls) / (1 - 1 / n)
     return Score(value, {"treves_rolls": treves_rolls, "negative": below / n})

@@ -12,14 +12,15 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from reptools.arrays import Array, array_namespace, asarray_like, ratio
+from reptools.arrays import Array, array_namespace, asarray_like, columns_of, ratio, to_host
 from reptools.engine.operation import Context, Score
 from reptools.engine.registry import metric
 from reptools.errors import DataError, FeatureError, ParameterError, some, warn
-from reptools.statistics.blocks import Rows
+from reptools.statistics.blocks import Rows, as_blocks
 from reptools.statistics.features.design import Feature, joint_classes
 from reptools.statistics.features.projection import Explained, explain, explained_by_stimulus
 from reptools.statistics.folds import Folds
+from reptools.statistics.varying import Varying, rounding
 
 INFINITY = float("inf")
 NEGLIGIBLE = 1e-24  # squared norm, relative to the mean, that is rounding and not a pattern
@@ -180,6 +181,7 @@ def variance_explained(
     if estimator == "pooled":
         value = ratio(explained, total)
     elif estimator == "per_unit":
+        name_unseen("variance_explained", x, parts, "left out")
         value = _mean_over_live(ratio(parts.explained, parts.total), parts.total)
     else:
         value, zero = _per_stimulus(x, parts, folds)
@@ -248,6 +250,7 @@ def unit_variance_explained(x: Rows, features: Sequence[Feature], /, *, context:
     array([ 1. ,  0.2, -0. ])
     """
     parts = explain(x, features, folds_for(context, features))
+    name_unseen("unit_variance_explained", x, parts, "score missing (NaN)")
     by_unit = ratio(parts.explained, parts.total)
     return estimable("unit_variance_explained", features, parts, by_unit)
 
@@ -302,6 +305,22 @@ def _per_stimulus(x: Rows, parts: Explained, folds: Folds) -> tuple[Array, Array
         summed = summed + xp.sum(xp.where(live[:, None], share, xp.zeros_like(share)), axis=0)
         counted = counted + xp.sum(xp.astype(live, xp.float64))
     return ratio(summed, counted), parts.n_test - counted
+
+
+def name_unseen(function: str, x: Rows, parts: Explained, fate: str) -> None:
+    """Count units that vary, and have no variance over the test stimuli that float64 can hold."""
+    still = np.flatnonzero(to_host(parts.total) <= 0)
+    if not still.size:
+        return
+    seen = Varying(rounding(x.dtype))
+    for _, block in as_blocks(x):
+        seen.see(columns_of(block, still))
+    unseen = np.delete(still, seen.dead)
+    if unseen.size:
+        warn(
+            f"{function}: {unseen.size} of {parts.total.shape[0]} units vary, but over the test "
+            f"stimuli not by what float64 can square ({some(unseen.tolist())}); {fate}"
+        )
 
 
 def estimable(function: str, features: Sequence[Feature], parts: Explained, values: Array) -> Array:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from reptools import schema
-from reptools.engine.reading import dead_units
 from reptools.report.page import Page
 from reptools.report.systems import System, at_last_step, by_feature
+from reptools.statistics.varying import varying
 
 
 def overview(page: Page, systems: Sequence[System]) -> None:
@@ -61,7 +61,7 @@ def _facts(system: System) -> dict[str, Any]:
 def _width(layer: Any) -> str:
     """Number of units, and how many have no variance over all that the layer was shown."""
     units = layer.sizes[schema.UNIT]
-    dead = dead_units(layer.transpose(..., schema.UNIT).values.reshape(-1, units)).size
+    dead = varying(layer.transpose(..., schema.UNIT).values).dead.size
     return f"{units} ({dead} dead)" if dead else str(units)
 
 

@@ -14,6 +14,10 @@ from reptools.errors import DataError
 from reptools.statistics.rdms.distances import square
 from reptools.statistics.rdms.pairs import upper
 
+# Similarity of two patterns whose square is rounding beside that of a pattern with itself: a Gram
+# with no larger one is the identity, whatever the data.
+ALIKE = 1e-6
+
 
 def centred(x: Array, /) -> Array:
     """Each unit to mean 0, in float64; a constant unit becomes exactly 0.
@@ -80,7 +84,7 @@ def rbf(batches: Sequence[Array], bandwidth: float, /) -> list[Array]:
     Raises
     ------
     DataError
-        The median distance is 0.
+        The median distance is 0, or the kernel is so narrow that no pattern is like another one.
     """
     xp = array_namespace(batches[0])
     squared = [square(x, "sqeuclidean") for x in _scaled(batches)]
@@ -92,4 +96,10 @@ def rbf(batches: Sequence[Array], bandwidth: float, /) -> list[Array]:
             "the bandwidth, is 0. Use kernel='linear', or leave repeated patterns out."
         )
     width = bandwidth * median
+    most = float(np.exp(-pairs.min() / (2 * width * width)))
+    if most < ALIKE:
+        raise DataError(
+            f"with bandwidth={bandwidth:g} the similarity of any two of its patterns is {most:.2g} "
+            "at most: each is like itself alone, as in any other data. Pass a larger bandwidth."
+        )
     return [xp.expm1(-each / (2 * width * width)) for each in squared]

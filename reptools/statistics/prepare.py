@@ -6,7 +6,9 @@ taken over all aligned stimuli, test stimuli included, and from no label.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from reptools.arrays import Array, array_namespace, divisor, float64, matmul
 from reptools.errors import DataError, ParameterError
@@ -14,28 +16,54 @@ from reptools.statistics.blocks import Blocks, Rows
 from reptools.statistics.gram import centred
 from reptools.statistics.moments import moments
 from reptools.statistics.shapes.spectrum import leading, leading_axes
+from reptools.statistics.varying import rounding, varying
 
 Steps = tuple[str, ...]
 
+SMALLEST, LARGEST = 1e-280, 1e280  # sums of squares that keep all their digits
 
-def zscore(x: Rows, /) -> Rows:
-    """Each unit to mean 0 and standard deviation 1; a unit without variance becomes 0."""
+
+def zscore(x: Rows, tolerance: float | None = None, /) -> Rows:
+    """Each unit to mean 0 and standard deviation 1; a unit without variance becomes 0.
+
+    ``tolerance`` is the share of a unit's values that is rounding, by default that of their dtype.
+    """
     if isinstance(x, Blocks):
-        m = moments({"x": x}, squares=["x"])
-        mean, sd = m.means["x"], array_namespace(m.means["x"]).sqrt(m.squares["x"] / m.n)
-        return x.map(lambda block: (float64(block) - mean) / divisor(sd), sd.dtype)
-    centre = centred(x)
-    xp = array_namespace(centre)
-    return centre / divisor(xp.sqrt(xp.mean(centre**2, axis=0)))
+        return _zscore_blocks(x, rounding(x.dtype) if tolerance is None else tolerance)
+    x, norm = _normed(centred(varying(x, tolerance).settled(x)), axis=0)
+    return x / (norm / x.shape[0] ** 0.5)
+
+
+def _zscore_blocks(x: Blocks, tolerance: float) -> Blocks:
+    """The same from one pass of moments, for units whose squares float64 holds; others become 0."""
+    m = moments({"x": x}, squares=["x"])
+    xp, mean = array_namespace(m.means["x"]), m.means["x"]
+    sd = xp.sqrt(m.squares["x"] / m.n)
+    varies = (sd > tolerance * xp.abs(mean)) & xp.isfinite(sd)
+    inverse = xp.where(varies, 1 / divisor(sd), xp.zeros_like(sd))
+    return x.map(lambda block: (float64(block) - mean) * inverse, sd.dtype)
 
 
 def unit_norm(x: Rows, /) -> Rows:
     """Each stimulus pattern to Euclidean norm 1; an all-zero pattern stays 0."""
     if isinstance(x, Blocks):
         return x.map(unit_norm, array_namespace(x.read(slice(0, 1))).float64)
+    x, norm = _normed(float64(x), axis=-1)
+    return x / norm
+
+
+def _normed(x: Array, axis: int) -> tuple[Array, Array]:
+    """``x`` on a scale that float64 can square, and its norms along an axis, 1 where it is 0."""
     xp = array_namespace(x)
-    wide = float64(x)
-    return wide / divisor(xp.sqrt(xp.sum(wide**2, axis=-1, keepdims=True)))
+    with np.errstate(over="ignore", under="ignore"):  # looked at in the next lines
+        squares = xp.sum(x**2, axis=axis, keepdims=True)
+    out = (squares < SMALLEST) | (squares > LARGEST)
+    if bool(xp.any(out)):
+        largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
+        if bool(xp.any(out & (largest > 0))):
+            x = x / divisor(largest)
+            squares = xp.sum(x**2, axis=axis, keepdims=True)
+    return x, xp.sqrt(divisor(squares))
 
 
 def drop_top(x: Rows, k: int, /) -> Rows:
@@ -61,7 +89,7 @@ def drop_top(x: Rows, k: int, /) -> Rows:
     return x.map(without, top.dtype) if isinstance(x, Blocks) else without(x)
 
 
-_PLAIN: dict[str, Callable[[Rows], Rows]] = {"zscore": zscore, "unit_norm": unit_norm}
+_PLAIN = ("zscore", "unit_norm")
 
 
 def check(prepare: str | Sequence[str] | None) -> Steps:
@@ -89,8 +117,14 @@ def check(prepare: str | Sequence[str] | None) -> Steps:
 def apply(x: Rows, steps: Steps) -> Rows:
     """Run checked steps in order, on (stimulus, unit) or on (repetition, stimulus, unit)."""
     if isinstance(x, Blocks) or x.ndim == 2:
+        tolerance = rounding(x.dtype)  # whatever float64 the steps hand on
         for step in steps:
-            x = _PLAIN[step](x) if step in _PLAIN else drop_top(x, int(step.partition(":")[2]))
+            if step == "zscore":
+                x = zscore(x, tolerance)
+            elif step == "unit_norm":
+                x = unit_norm(x)
+            else:
+                x = drop_top(x, int(step.partition(":")[2]))
         return x
     shape = x.shape  # the statistics of all repetitions together
     together: Array = apply(x.reshape((-1, shape[-1])), steps)

@@ -24,6 +24,7 @@ from reptools.errors import (
     StimulusError,
 )
 from reptools.statistics.blocks import Blocks, as_blocks
+from reptools.statistics.varying import Varying
 from tests.conftest import labelled
 
 
@@ -318,7 +319,7 @@ def counted(x: np.ndarray, where: list[int], seen: list[tuple[int, int]]) -> Blo
 
 def test_the_block_that_shows_a_live_unit_is_read_once(rng: np.random.Generator) -> None:
     seen: list[tuple[int, int]] = []
-    watched = reading._watched(counted(rng.normal(size=(9, 3)), [0, 4, 9], seen), reading.Varying())
+    watched = reading._watched(counted(rng.normal(size=(9, 3)), [0, 4, 9], seen), Varying(0.0))
     assert watched is not None
     assert [rows.stop for rows, _ in watched] == [4, 9] and seen == [(0, 4), (4, 9)]
     list(watched)
@@ -330,7 +331,7 @@ def test_every_row_is_looked_at_wherever_a_kernel_cuts(rng: np.random.Generator)
     x = rng.normal(size=(9, 3))
     x[:8, 1] = 1.0
     for cuts in ([0, 8, 9], [0, 1, 9], [0, 2, 5, 9], [0, 9]):
-        varying = reading.Varying()
+        varying = Varying(0.0)
         watched = reading._watched(counted(x, [0, 4, 9], []), varying)
         assert watched is not None
         for start, stop in pairwise(cuts):

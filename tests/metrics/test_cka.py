@@ -185,6 +185,23 @@ def test_the_widest_rbf_kernels_are_linear(rng: np.random.Generator, estimator: 
             cka(x, y, kernel="rbf", bandwidth=bandwidth, estimator=estimator)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_an_rbf_kernel_too_narrow_to_compare_is_refused(
+    rng: np.random.Generator, estimator: str
+) -> None:
+    """The biased estimator scores 1 for any two Grams that are the identity."""
+    x, y = rng.normal(size=(60, 6)), rng.normal(size=(60, 4))
+    options = {"kernel": "rbf", "estimator": estimator}
+    with pytest.raises(DataError, match=r"cka: x: with bandwidth=0\.01 the similarity .* is .*e-"):
+        cka(x, y, bandwidth=0.01, **options)
+    nearest = min(np.linalg.norm(a - b) for a, b in combinations(x, 2))
+    middle = np.median([np.linalg.norm(a - b) for a, b in combinations(x, 2)])
+    least = nearest / middle / np.sqrt(-2 * np.log(1e-6))  # the nearest two are alike by 1e-6
+    with pytest.raises(DataError, match="any two of its patterns is 9.*e-07 at most"):
+        cka(x, x, bandwidth=least * 0.999, **options)
+    assert cka(x, x, bandwidth=least * 1.5, **options).item() == pytest.approx(1)
+
+
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_minibatches_sum_before_they_divide(
     x: xr.DataArray, y: xr.DataArray, rng: np.random.Generator, kernel: str

@@ -349,11 +349,17 @@ def test_unreliable_units_are_never_divided_by() -> None:
     trials = repeated(y, 0.5, n=2)
     trials[1, :, 2] = -trials[0, :, 2] + 1e-9 * trials[1, :, 0].values
     for least in (0.0, 0.1):
-        found = unit_predictivity(x, trials, ceiling="reliability", min_reliability=least)
+        with pytest.warns(ReptoolsWarning, match=f"1 of 5 .* reach min_reliability={least:g}; sc"):
+            found = unit_predictivity(x, trials, ceiling="reliability", min_reliability=least)
         assert np.isnan(found.values).tolist() == [False, False, True, False, False]
     with pytest.warns(ReptoolsWarning, match="predictivity: none of 1 units of y is left"):
         nothing = predictivity(x, trials[:, :, 2:3], ceiling="reliability")
     assert np.isnan(nothing.item()) and float(nothing.n_excluded) == 1
+    with pytest.warns(
+        ReptoolsWarning, match=r"5 of 5 .* min_reliability=1, the best has 0\.9.*NaN"
+    ):
+        found = unit_predictivity(x, trials, ceiling="reliability", min_reliability=1.0)
+    assert np.isnan(found.values).all()
 
 
 def test_repetitions_of_the_predictor_are_averaged() -> None:

@@ -262,3 +262,20 @@ def test_bad_input(x: xr.DataArray, y: xr.DataArray) -> None:
     y[3, 1] = np.nan
     with pytest.raises(DataError, match="y is not finite for 1 of 24 stimuli"):
         rsa(x, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("compare", ["spearman", "pearson", "cosine", "bures"])
+@pytest.mark.parametrize("p", [5, 300])
+@pytest.mark.parametrize("method", ["correlation", "cosine"])
+def test_patterns_of_one_direction_have_no_geometry(
+    rng: np.random.Generator, method: str, p: int, compare: str, dtype: type
+) -> None:
+    x = np.outer(rng.uniform(0.1, 10, size=40), rng.normal(size=p) + 3).astype(dtype)
+    with pytest.raises(DataError, match=f"rsa: x: all 780 distances are 0, so a {compare} .*"):
+        rsa(x, rng.normal(size=(40, 4)), rdm=method, compare=compare)
+    gap = 100 * np.finfo(dtype).eps * p**0.5
+    x[7, 2] *= 1 + gap  # two patterns that are no multiples of the others
+    x[8, 1] *= 1 - gap
+    distances = rdm(x, method=method).values
+    assert distances[7, 9] > 0 and distances[7, 8] > 0

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from reptools.engine.registry import metrics
-from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
+from reptools.errors import (
+    DataError,
+    DeadUnitWarning,
+    ParameterError,
+    ReptoolsWarning,
+    StimulusError,
+)
 from reptools.metrics.sparsity import (
     lifetime_sparseness,
     population_sparseness,
@@ -62,7 +68,10 @@ def test_gini_is_missing_where_no_unit_carries_the_feature():
     rng = np.random.default_rng(0)
     x = activations(np.repeat(rng.normal(size=(50, 9)), 2, axis=0))
     pairs = np.arange(100) // 2
-    result = sparseness(x, feature(bit, x), cv=5, groups=pairs)
+    with pytest.warns(
+        ReptoolsWarning, match="no unit carries 'feature': the held-out R2 of all 9 units .*NaN"
+    ):
+        result = sparseness(x, feature(bit, x), cv=5, groups=pairs)
     assert np.isnan(result.item()) and np.isnan(result.treves_rolls.item())
 
 
@@ -123,9 +132,20 @@ def test_one_response_is_1_and_equal_responses_are_0():
 
 def test_a_unit_without_response_is_missing():
     x = activations(np.array([[0.0, 1.0], [-1.0, 2.0], [-2.0, 0.0]]))
-    result = lifetime_sparseness(x)
+    with pytest.warns(ReptoolsWarning, match=r"lifetime.*: 1 of 2 units have no .* .1 of them neg"):
+        result = lifetime_sparseness(x)
     assert np.isnan(result[0]) and result[1].item() == pytest.approx(by_hand(x.values.T[1:])[0])
     assert result.negative.values.tolist() == pytest.approx([2 / 3, 0])
+
+
+def test_patterns_without_response_are_counted():
+    x = activations(np.array([[0.0, 0.0], [-1.0, -2.0], [3.0, -1.0], [1.0, 1.0]]))
+    match = r"population_sparseness: 2 of 4 stimuli have no response above 0 .1 of them negative"
+    with pytest.warns(ReptoolsWarning, match=match):
+        result = population_sparseness(x)
+    assert np.isnan(result.values).tolist() == [True, True, False, False]
+    relu = np.maximum(x, 0)  # silence without negative values is an answer, not an accident
+    np.testing.assert_array_equal(population_sparseness(relu), result)
 
 
 @pytest.mark.parametrize("metric", [lifetime_sparseness, population_sparseness])

@@ -446,9 +446,29 @@ def test_a_unit_that_lives_only_outside_the_split_is_missing():
     split = np.array(["train", "validation", "test"])[np.arange(len(x)) % 3]
     x = x.assign_coords(split=("stimulus", split)).copy()
     x[split != "train", 4] = 0.1
-    by_unit = unit_variance_explained(x, features)
+    unseen = "1 of 30 units vary, but over the test stimuli not by what float64 can square .4.; "
+    with pytest.warns(ReptoolsWarning, match=f"unit_variance_explained: {unseen}score missing"):
+        by_unit = unit_variance_explained(x, features)
     assert np.isnan(by_unit[:, 4]).all() and by_unit.count() == 5 * 29
-    assert variance_explained(x, features, estimator="per_unit").notnull().all()
+    with pytest.warns(ReptoolsWarning, match=f"^variance_explained: {unseen}left out"):
+        per_unit = variance_explained(x, features, estimator="per_unit")
+    np.testing.assert_allclose(per_unit, by_unit.mean("unit"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("chunks", [None, 40])
+def test_a_unit_too_small_to_square_is_named(chunks):
+    x, features = planted(p=6)
+    x = x * [1, 1, 1e-200, 1, 1, 1]
+    x = x if chunks is None else x.chunk(stimulus=chunks)
+    with pytest.warns(
+        ReptoolsWarning, match=r"1 of 6 units vary, .* not by what float64 .* .2.; s"
+    ):
+        by_unit = unit_variance_explained(x, features)
+    assert np.isnan(by_unit[:, 2]).all() and by_unit.count() == 5 * 5
+    if chunks is None:
+        scaled = unit_variance_explained(x, features, prepare="zscore")
+        whole = unit_variance_explained(planted(p=6)[0], features, prepare="zscore")
+        np.testing.assert_allclose(scaled, whole, rtol=1e-9)
 
 
 def test_constant_features_are_named_and_missing():

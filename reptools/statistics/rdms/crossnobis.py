@@ -14,7 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, asarray_like, device, matmul, vecdot
+from reptools.arrays import (
+    Array,
+    array_namespace,
+    asarray_like,
+    columns_of,
+    device,
+    matmul,
+    vecdot,
+)
 from reptools.errors import StimulusError, some
 from reptools.statistics.rdms.distances import MODERATE, refuse_range, tiles
 from reptools.statistics.rdms.noise import (
@@ -28,7 +36,6 @@ from reptools.statistics.rdms.trials import (
     Trials,
     averaged,
     between_runs,
-    columns_of,
     varying,
     within_cells,
 )

@@ -25,6 +25,7 @@ from reptools.arrays import (
     vecdot,
 )
 from reptools.errors import DataError, StimulusError, some
+from reptools.statistics.varying import rounding
 
 Distance = Literal["correlation", "euclidean", "sqeuclidean", "cosine"]
 # the mean of equal numbers is off by no more than this share of them
@@ -53,12 +54,15 @@ class Patterns:
         The rows of a slice in float64.
     finished : callable
         From half squared distances of ``values`` to the distance that was asked for, in place.
+    blur : float
+        Distance at which rounding of the activations alone may put rows of one direction.
     """
 
     values: Array
     halves: Array
     exact: Callable[[slice], Array]
     finished: Callable[[Array], Array]
+    blur: float = 0.0
 
 
 def condensed(
@@ -77,6 +81,9 @@ def condensed(
     wide : bool
         Whether products of float32 are made in float64, so that equal distances stay equal.
 
+    Where all patterns have one direction up to rounding, all correlation or cosine distances are
+    0: what rounding leaves has no order and no sizes.
+
     Raises
     ------
     StimulusError
@@ -86,14 +93,15 @@ def condensed(
         the range of float64.
     """
     xp, n = array_namespace(x), x.shape[0]
+    patterns = _patterns(x, method, stimulus, wide)
     distances = xp.empty(n * (n - 1) // 2, dtype=xp.float64, device=device(x))
-    for a, b, tile in _tiles(x, method, stimulus, wide):
+    for a, b, tile in _tiles(patterns):
         for i in range(a.start, a.stop):
             first = max(b.start, i + 1)
             start = i * n - i * (i + 1) // 2 + first - i - 1
             row = tile[i - a.start, first - b.start :]
             distances[start : start + b.stop - first] = row
-    return distances
+    return _settled(distances, patterns)
 
 
 def square(
@@ -101,27 +109,35 @@ def square(
 ) -> Array:
     """The same distances as a symmetric matrix with a zero diagonal."""
     xp, n = array_namespace(x), x.shape[0]
+    patterns = _patterns(x, method, stimulus, wide)
     matrix = xp.empty((n, n), dtype=xp.float64, device=device(x))
-    for a, b, tile in _tiles(x, method, stimulus, wide):
+    for a, b, tile in _tiles(patterns):
         matrix[a, b] = tile
         if a != b:
             matrix[b, a] = tile.T
-    return matrix
+    return _settled(matrix, patterns)
 
 
-def _tiles(
-    x: Array, method: Distance, stimulus: Any, wide: bool
-) -> Iterator[tuple[slice, slice, Array]]:
-    """Distances of the tiles (rows, columns) of the upper triangle, each finished in the cache."""
+def _settled(distances: Array, patterns: Patterns) -> Array:
+    """The distances, or zeros where they are all rounding."""
+    if patterns.blur and float(array_namespace(distances).max(distances)) <= patterns.blur:
+        distances[...] = 0.0
+    return distances
+
+
+def _patterns(x: Array, method: Distance, stimulus: Any, wide: bool) -> Patterns:
     n = x.shape[0]
     if n < 2:
         raise StimulusError(f"an RDM needs at least 2 stimuli, got {n}. Pass more stimuli.")
     dtype = array_namespace(x).float64 if wide else x.dtype
     if method in ("correlation", "cosine"):
-        patterns = _directions(x, method, range(n) if stimulus is None else stimulus, dtype)
-    else:
-        patterns = _positions(x, dtype, root=method == "euclidean")
-    rows = list(tiles(n))
+        return _directions(x, method, range(n) if stimulus is None else stimulus, dtype)
+    return _positions(x, dtype, root=method == "euclidean")
+
+
+def _tiles(patterns: Patterns) -> Iterator[tuple[slice, slice, Array]]:
+    """Distances of the tiles (rows, columns) of the upper triangle, each finished in the cache."""
+    rows = list(tiles(patterns.values.shape[0]))
     for i, a in enumerate(rows):
         for b in rows[i:]:
             yield a, b, patterns.finished(_halved(patterns, a, b))
@@ -167,7 +183,23 @@ def _directions(x: Array, method: Distance, stimulus: Any, dtype: Any) -> Patter
             f"undefined: {some(names)}. Leave these stimuli out on both sides, or use a "
             "Euclidean distance."
         )
-    return Patterns(values, xp.astype(squares / 2, dtype), exact, lambda tile: tile)
+    halves = xp.astype(squares / 2, dtype)
+    blur = 0.0 if spread else _blur(x, method)
+    return Patterns(values, halves, exact, lambda tile: tile, blur)
+
+
+def _blur(x: Array, method: Distance) -> float:
+    """Distance between two patterns of one direction, if each of their numbers is rounded.
+
+    Rounding is in proportion to the pattern as it came, with its mean.
+    """
+    xp, sample = array_namespace(x), _sample(x)
+    sample = float64(sample) / divisor(xp.max(xp.abs(float64(sample)), axis=1, keepdims=True))
+    raw = vecdot(sample, sample)
+    if method == "correlation":
+        sample = sample - xp.mean(sample, axis=1, keepdims=True)
+    share = float(xp.max(raw / divisor(vecdot(sample, sample))))
+    return rounding(x.dtype) ** 2 * share / 2
 
 
 def _unit(rows: Array, method: Distance) -> tuple[Array, Array]:

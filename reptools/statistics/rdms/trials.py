@@ -11,6 +11,7 @@ from reptools.arrays import (
     Array,
     array_namespace,
     asarray_like,
+    columns_of,
     device,
     float64,
     matmul,
@@ -86,13 +87,6 @@ class Residuals:
     def divided(self, scale: float) -> Residuals:
         """The same in other units."""
         return Residuals(self.values / scale, self.degrees, self.rounding / scale)
-
-
-def columns_of(x: Array, columns: Codes) -> Array:
-    """The given columns of ``x``; ``x`` itself where these are all."""
-    if columns.size == x.shape[-1]:
-        return x
-    return array_namespace(x).take(x, asarray_like(columns, x), axis=x.ndim - 1)
 
 
 def averaged(x: Array, codes: Codes, n: int) -> Array:
