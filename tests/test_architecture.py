@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors", "_version"},
     {"arrays", "schema", "provenance"},
-    {"store", "statistics"},
+    {"statistics"},
     {"entering"},
+    {"store"},
     {"engine"},
     {"capturing", "metrics"},
     {"interventions"},

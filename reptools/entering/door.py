@@ -18,6 +18,8 @@ lists, tables       as numpy; a list of labelled or masked arrays is refused
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any
 
@@ -27,7 +29,7 @@ from array_api_compat import is_torch_array
 
 from reptools.arrays import to_host
 from reptools.errors import DataError, DimensionError, ParameterError, StimulusError, some
-from reptools.schema import ACTIVATION, DISSIMILARITY, STIMULUS
+from reptools.schema import ACTIVATION, COMPONENT, DISSIMILARITY, STIMULUS
 
 Rows = np.ndarray[Any, np.dtype[np.intp]]
 KEPT = "Masked entries are missing, and no number stands for them"
@@ -88,6 +90,92 @@ def read(value: Any, name: str, dims: tuple[str, ...], variable: str = ACTIVATIO
         ) from None
 
 
+@dataclass(frozen=True)
+class Part:
+    """An input on the host, in a documented order of dimensions.
+
+    Attributes
+    ----------
+    values : array
+        In the order ``dims``.
+    dims : tuple of str
+        Names of the axes.
+    labels : dict of str to array
+        Labels along those dimensions that have some.
+    attrs : dict
+        What a DataArray says of itself.
+    """
+
+    values: np.ndarray[Any, Any]
+    dims: tuple[str, ...]
+    labels: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    attrs: Mapping[Any, Any] = field(default_factory=dict)
+
+    def along(self, name: str, labels: np.ndarray[Any, Any], said: str, dim: str) -> Part:
+        """The part with its entries along ``dim`` in the order ``labels``, where it labels them."""
+        if dim not in self.labels:
+            return self
+        rows = line_up(said, labels, name, self.labels[dim], dim)
+        if rows is None:
+            return self
+        values = self.values.take(rows, axis=self.dims.index(dim))
+        return replace(self, values=values, labels={**self.labels, dim: labels})
+
+
+def arranged(value: Any, name: str, *orders: tuple[str, ...], mend: str = "") -> Part:
+    """An input brought to one of ``orders``: by name where it names its dimensions.
+
+    A dimension ``component`` of an order may have any name.
+
+    Raises
+    ------
+    DimensionError
+        No order has these dimensions.
+    """
+    array = read(value, name, next((order for order in orders if len(order) == 2), orders[0]))
+    wanted = " or ".join(f"({', '.join(order)})" for order in orders)
+    if not isinstance(array, xr.DataArray):
+        array = to_host(array)
+        order = next((order for order in orders if len(order) == array.ndim), None)
+        if order is None:
+            raise DimensionError(f"{name} has shape {array.shape}. {mend or f'Pass {wanted}.'}")
+        return Part(array, order)
+    for order in orders:
+        other = [dim for dim in array.dims if dim not in order]
+        if len(other) == 1 and COMPONENT in order and COMPONENT not in array.dims:
+            array = array.rename({other[0]: COMPONENT})
+        if len(array.dims) == len(order) and set(array.dims) == set(order):
+            coords = array.coords.variables
+            labels = {dim: coords[dim].values for dim in order if dim in coords}
+            return Part(array.transpose(*order).values, order, labels, array.attrs)
+    raise DimensionError(
+        f"{name} has the dimensions {array.dims}; it must be {wanted}. Rename or select yours."
+    )
+
+
+def entries(value: Any, name: str, dim: str = STIMULUS) -> dict[Any, Any]:
+    """Named arrays of a mapping, a Dataset or a table with named columns; none for None.
+
+    Raises
+    ------
+    ParameterError
+        It holds no names.
+    """
+    if value is None:
+        return {}
+    if isinstance(value, xr.DataTree):
+        return dict(value.items())
+    if isinstance(value, xr.Dataset):
+        return dict(value.data_vars)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "columns"):
+        return columns(value, name, dim)
+    raise ParameterError(
+        f"{name} is a {type(value).__name__}, without names. Pass a mapping of names to arrays."
+    )
+
+
 def is_pandas(value: Any, *kinds: str) -> bool:
     """Whether it is of pandas, without importing pandas: who made one has imported it."""
     pandas = sys.modules.get("pandas")
@@ -95,8 +183,8 @@ def is_pandas(value: Any, *kinds: str) -> bool:
     return pandas is not None and isinstance(value, tuple(getattr(pandas, n) for n in names))
 
 
-def columns(table: Any, name: str) -> dict[Any, Any]:
-    """Columns of a table of features by name, with the index of the table as their labels.
+def columns(table: Any, name: str, dim: str = STIMULUS) -> dict[Any, Any]:
+    """Columns of a table by name, with the index of the table as their labels along ``dim``.
 
     Raises
     ------
@@ -109,21 +197,18 @@ def columns(table: Any, name: str) -> dict[Any, Any]:
     twice = table.columns[table.columns.duplicated()].tolist()
     if twice:
         raise DimensionError(f"{name} has several columns called {some(twice)}. Rename one.")
-    if STIMULUS in table.columns:
+    if dim == STIMULUS and dim in table.columns:
         raise DimensionError(
             f"{name} has a column 'stimulus' beside its index. Pass set_index('stimulus') where it "
             "labels the rows, or rename it."
         )
-    rows = labels_of(table.index, name, STIMULUS)
-    coords = {} if rows is None else {STIMULUS: xr.Variable(STIMULUS, rows)}
-    return {key: _of_series(table[key], coords) for key in table.columns}
+    rows = labels_of(table.index, name)
+    coords = {} if rows is None else {dim: xr.Variable(dim, rows)}
+    return {key: _of_series(table[key], coords, dim) for key in table.columns}
 
 
-def labels_of(index: Any, name: str, dim: str = "") -> np.ndarray[Any, Any] | None:
-    """Labels of a pandas index; None for the numbering that pandas gives to what has none.
-
-    A numbering that is named after the dimension was made on purpose, and labels.
-    """
+def labels_of(index: Any, name: str) -> np.ndarray[Any, Any] | None:
+    """Labels of a pandas index; None for the numbering that pandas gives to what has none."""
     if index.nlevels > 1:
         raise DimensionError(
             f"{name} is labelled by {index.nlevels} levels {some(index.names)} (a MultiIndex). "
@@ -134,7 +219,7 @@ def labels_of(index: Any, name: str, dim: str = "") -> np.ndarray[Any, Any] | No
             f"{name} has {int(index.isna().sum())} labels that are missing. Label all of it."
         )
     plain = is_pandas(index, "RangeIndex") and (index.start, index.step) == (0, 1)
-    return None if plain and (index.name != dim or not dim) else np.asarray(index)
+    return None if plain else np.asarray(index)
 
 
 def unmasked(value: Any, name: str) -> np.ndarray[Any, Any]:
@@ -186,21 +271,26 @@ def check_unique(labels: np.ndarray[Any, Any] | None, name: str) -> None:
 
 
 def line_up(
-    name: str, labels: np.ndarray[Any, Any], other_name: str, theirs: np.ndarray[Any, Any]
+    name: str,
+    labels: np.ndarray[Any, Any],
+    other_name: str,
+    theirs: np.ndarray[Any, Any],
+    dim: str = STIMULUS,
 ) -> Rows | None:
     """Row order that brings labels ``theirs`` to ``labels``; None where they are in order.
 
     Raises
     ------
     StimulusError
-        They are not the same labels, or of another type.
+        They are not the same labels, or of another type; a DimensionError along another dimension.
     """
     if labels.size == theirs.size and (labels == theirs).all():
         return None
+    error = StimulusError if dim == STIMULUS else DimensionError
     one, another = (values[:1].tolist()[0] for values in (labels, theirs))
     if isinstance(one, str) != isinstance(another, str):
-        raise StimulusError(
-            f"{name} has stimulus labels like {one!r} and {other_name} like {another!r}. "
+        raise error(
+            f"{name} has {dim} labels like {one!r} and {other_name} like {another!r}. "
             "Use one type of label."
         )
     position = {label: row for row, label in enumerate(theirs.tolist())}
@@ -208,13 +298,35 @@ def line_up(
     only_ours = [label for label in ours if label not in position]
     only_theirs = sorted(set(position) - set(ours))
     if only_ours or only_theirs:
-        raise StimulusError(
-            f"{name} and {other_name} were not shown the same stimuli: {len(only_ours)} only in "
+        differ = "were not shown the same stimuli" if dim == STIMULUS else f"differ in their {dim}s"
+        raise error(
+            f"{name} and {other_name} {differ}: {len(only_ours)} only in "
             f"{name} ({some(only_ours) or 'none'}), {len(only_theirs)} only in {other_name} "
             f"({some(only_theirs) or 'none'}). "
             'Keep the shared ones with xr.align(x, y, join="inner").'
         )
+    if len(position) < theirs.size:
+        check_unique(theirs, other_name)
     return np.array([position[label] for label in ours], dtype=np.intp)
+
+
+def refuse_own_labels(values: Any, name: str) -> None:
+    """Labels that are labelled by others could be meant in either order."""
+    if is_pandas(values, "Series"):
+        own = labels_of(values.index, name)
+        given = np.asarray(values)
+    elif isinstance(values, xr.DataArray) and values.ndim == 1:
+        coord = values.coords.variables.get(values.dims[0])
+        own, given = None if coord is None else coord.values, values.values
+    else:
+        return
+    if own is None or np.array_equal(own, given):
+        return
+    at = int(np.flatnonzero(own != given)[0])
+    raise StimulusError(
+        f"{name} is labelled itself, and where its label is {own[at : at + 1].tolist()[0]!r} is "
+        f"{given[at : at + 1].tolist()[0]!r}. Pass the bare labels: .values."
+    )
 
 
 def _of_group(group: Any, name: str, variable: str) -> xr.DataArray:
@@ -246,7 +358,7 @@ def rdm_for_activations(name: str, fact: str, unless: str = "") -> DimensionErro
 def _of_pandas(value: Any, name: str, dims: tuple[str, ...]) -> Any:
     if is_pandas(value, "Index"):
         return labels_of_values(value, name)
-    rows = labels_of(value.index, name, dims[0])
+    rows = labels_of(value.index, name)
     coords = {} if rows is None else {dims[0]: rows}
     if value.ndim == 1:
         column = _of_series(value, coords, dims[0])
@@ -255,7 +367,7 @@ def _of_pandas(value: Any, name: str, dims: tuple[str, ...]) -> Any:
         raise DimensionError(
             f"{name} is a table of {value.shape[1]} columns. Pass one of them, such as table['a']."
         )
-    if (names := labels_of(value.columns, f"the columns of {name}", dims[1])) is not None:
+    if (names := labels_of(value.columns, f"the columns of {name}")) is not None:
         coords[dims[1]] = names
     if all(isinstance(dtype, np.dtype) for dtype in value.dtypes):
         values = value.to_numpy()

@@ -26,6 +26,8 @@ class Paths:
     def of(cls, path: str | os.PathLike[str]) -> Paths:
         """Accept ``run.h5`` as well as ``run.h5.partial``."""
         name = os.fspath(path)
+        if not name:
+            raise StoreError("path is empty. Name a file, such as 'run.h5'.")
         return cls(Path(name.removesuffix(schema.PARTIAL_SUFFIX)).absolute())
 
     def _beside(self, suffix: str) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from .. import schema
+from ..entering import door
 from ..errors import DimensionError, ParameterError, StimulusError
 from . import inputs
 from .plan import (
@@ -41,13 +42,13 @@ class Frame:
         cls,
         attrs: dict[str, Any],
         stimulus: Array | None,
-        features: xr.Dataset | Mapping[str, Any] | None,
-        coords: Mapping[str, Any] | None,
+        features: Any,
+        coords: Any,
         steps: Array | None,
         units: Mapping[str, Mapping[str, Any]] | None,
     ) -> Frame:
         """Check and align everything that is along the stimuli."""
-        coords = dict(coords or {})
+        coords = door.entries(coords, "coords")
         if isinstance(features, xr.Dataset):
             coords = {**_beside(features), **coords}
         if stimulus is None:
@@ -64,7 +65,7 @@ class Frame:
         return cls(
             attrs,
             stimulus,
-            inputs.features_of(features if features is not None else {}, stimulus),
+            inputs.features_of(features, stimulus),
             inputs.coordinates(coords, schema.STIMULUS, len(stimulus), "coordinate", stimulus),
             steps,
             units or {},
@@ -129,28 +130,44 @@ class Frame:
     def _add_layer(self, plan: Plan, layer: str, group: str) -> None:
         folder = f"{schema.LAYERS}/{group}"
         plan.group_attrs[folder] = {schema.LAYER: layer}
-        given = self.units.get(layer, {})
         width = plan.variables[f"{folder}/{schema.ACTIVATION}"].shape[-1]
-        plan.static |= self.unit_coords(layer, group, width)
-        if schema.UNIT in given:
-            del plan.bare[f"{folder}/{schema.UNIT}"]
-        beside = [name for name in given if name != schema.UNIT]
+        found = self.unit_coords(layer, group, width)
+        names = f"{folder}/{schema.UNIT}"
+        if names in found:
+            _refuse_other_units(layer, plan.static.get(names), found[names])
+            plan.bare.pop(names, None)
+        plan.static |= found
+        beside = [path.rpartition("/")[2] for path in found if path != names]
         if beside:
             plan.group_attrs[folder][schema.COORDINATES] = _listed(beside)
 
     def unit_coords(self, layer: str, group: str, width: int) -> dict[str, Static]:
         """Coordinates of the units of one layer, by their paths."""
-        found = {}
-        for name, values in self.units.get(layer, {}).items():
-            if name in (schema.ACTIVATION, schema.TOKEN):
+        what = f"units of layer {layer!r}"
+        given = door.entries(self.units.get(layer), what, schema.UNIT)
+        for name in (schema.ACTIVATION, schema.TOKEN):
+            if name in given:
                 raise ParameterError(
-                    f"units of layer {layer!r} name a coordinate {name!r}, a word of the file's "
-                    "own. Choose another name."
+                    f"{what} name a coordinate {name!r}, a word of the file's own. Choose another "
+                    "name."
                 )
-            where = f"units of layer {layer!r}, coordinate"
-            checked = inputs.coordinates({name: values}, schema.UNIT, width, where)
-            found[f"{schema.LAYERS}/{group}/{name}"] = checked[name]
-        return found
+        parts = [door.arranged(item, what, (schema.UNIT,)) for item in given.values()]
+        if schema.UNIT in given:
+            labels: Any = door.arranged(given[schema.UNIT], what, (schema.UNIT,)).values
+        else:
+            labels = next((p.labels[schema.UNIT] for p in parts if schema.UNIT in p.labels), None)
+        if labels is not None:
+            given = {schema.UNIT: labels, **given}
+        checked = inputs.coordinates(given, schema.UNIT, width, f"{what}, coordinate", labels)
+        return {f"{schema.LAYERS}/{group}/{name}": static for name, static in checked.items()}
+
+
+def _refuse_other_units(layer: str, came: Static | None, told: Static) -> None:
+    if came is not None and came.values.tolist() != told.values.tolist():
+        raise ParameterError(
+            f"layer {layer!r} comes with unit {came.values.tolist()}, and units= has "
+            f"{told.values.tolist()}. Pass both in one order."
+        )
 
 
 def _beside(features: xr.Dataset) -> dict[str, Any]:

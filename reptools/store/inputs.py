@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from .. import schema
 from ..arrays import to_host
+from ..entering import door
+from ..entering.door import Part
 from ..errors import DimensionError, FeatureError, ParameterError, StimulusError, some
 from ..provenance import to_json
 from .names import check_coordinate
@@ -19,14 +21,23 @@ from .raw import Array
 
 def labels(values: Any) -> Array:
     """Check stimulus labels: one axis, str or int, each once."""
-    array = to_host(values)
+    door.refuse_own_labels(values, "stimulus")
+    if isinstance(values, (list, tuple)):
+        _refuse_mixed(values)
+    given = values if isinstance(values, str) else door.read(values, "stimulus", (schema.STIMULUS,))
+    array = to_host(getattr(given, "values", given))
     if array.ndim != 1 or array.size == 0:
         raise StimulusError(
             f"stimulus has shape {array.shape}. Pass one label for each stimulus, in order."
         )
     if array.dtype.kind in "iu":
+        if (most := int(array.max())) > np.iinfo("i8").max:
+            raise StimulusError(
+                f"stimulus label {most} is above {np.iinfo('i8').max}, the largest number that a "
+                "file holds as a label. Convert them with .astype(str)."
+            )
         array = array.astype("<i8")
-    elif array.dtype.kind in "UO" and all(isinstance(label, str) for label in array.tolist()):
+    elif array.dtype.kind in "UTO" and all(isinstance(label, str) for label in array.tolist()):
         array = array.astype(object)
     else:
         odd = next(x for x in array.tolist() if not isinstance(x, str))
@@ -44,6 +55,17 @@ def labels(values: Any) -> Array:
     return array
 
 
+def _refuse_mixed(values: Any) -> None:
+    """Numpy would make text of the numbers."""
+    text = next((value for value in values if isinstance(value, str)), None)
+    number = next((value for value in values if isinstance(value, (int, float, np.number))), None)
+    if text is not None and number is not None:
+        raise StimulusError(
+            f"stimulus labels mix text and numbers, such as {number!r} and {text!r}. "
+            "Convert them with str()."
+        )
+
+
 def storable(values: Any, what: str) -> tuple[Array, dict[str, Any]]:
     """Convert values to a type every netCDF reader knows, with the attributes that say so."""
     array = to_host(values)
@@ -54,7 +76,7 @@ def storable(values: Any, what: str) -> tuple[Array, dict[str, Any]]:
         return wide.astype("<f8" if wide.dtype.itemsize > 8 else wide.dtype.newbyteorder("<")), {}
     if array.dtype.kind in "iu":
         return array.astype(array.dtype.newbyteorder("<")), {}
-    if array.dtype.kind in "UO" and all(isinstance(x, str) for x in array.ravel().tolist()):
+    if array.dtype.kind in "UTO" and all(isinstance(x, str) for x in array.ravel().tolist()):
         if any("\0" in text for text in array.ravel().tolist()):
             raise ParameterError(f"{what} holds text with a NUL character. Remove it.")
         return array.astype(object), {}
@@ -65,19 +87,20 @@ def storable(values: Any, what: str) -> tuple[Array, dict[str, Any]]:
 
 
 def coordinates(
-    values: Mapping[str, Any], dim: str, size: int, what: str, own_labels: Array | None = None
+    values: Any, dim: str, size: int, what: str, own_labels: Array | None = None
 ) -> dict[str, Static]:
     """Check coordinates along one dimension; labelled ones are aligned to ``own_labels``."""
     found = {}
     for name, given in values.items():
         check_coordinate(name, what)
-        if own_labels is not None and isinstance(given, xr.DataArray) and dim in given.coords:
-            order = _order(f"{what} {name!r}", given.coords[dim].values, own_labels)
-            given = given.values[order]
-        array, attrs = storable(given, f"{what} {name!r}")
+        said = f"{what} {name!r}"
+        part = door.arranged(given, said, (dim,), mend=f"Pass one value for each {dim}.")
+        if own_labels is not None:
+            part = part.along(said, own_labels, "this file", dim)
+        array, attrs = storable(part.values, said)
         if array.shape != (size,):
             raise DimensionError(
-                f"{what} {name!r} has shape {array.shape}, and there are {size} along {dim!r}. "
+                f"{said} has shape {array.shape}, and there are {size} along {dim!r}. "
                 "Pass one value for each."
             )
         found[name] = Static((dim,), array, attrs)
@@ -111,39 +134,31 @@ def feature_kind(name: str, values: Array, attrs: dict[str, Any]) -> dict[str, A
     return attrs
 
 
-def split_features(
-    features: xr.Dataset | Mapping[str, Any],
-) -> dict[str, tuple[Any, dict[str, Any], Array | None]]:
-    """Take features apart into name -> (values, attrs, labels or None)."""
+def split_features(features: Any) -> dict[str, Part]:
+    """Features by name, over stimuli, with attributes that can be stored."""
     found = {}
-    for key, item in features.items():
+    for key, item in door.entries(features, "features").items():
         name = check_coordinate(key, "feature")
         values, attrs = item if isinstance(item, tuple) else (item, {})
-        own = None
-        if isinstance(values, xr.DataArray):
-            attrs = {**values.attrs, **attrs}
-            if values.ndim and schema.STIMULUS in values.dims:
-                values = values.transpose(schema.STIMULUS, ...)
-            if schema.STIMULUS in values.coords:
-                own = values.coords[schema.STIMULUS].values
-            values = values.values
-        found[name] = (values, attributes(attrs), own)
+        orders = (schema.STIMULUS,), (schema.STIMULUS, schema.COMPONENT)
+        part = door.arranged(values, f"feature {name!r}", *orders)
+        found[name] = replace(part, attrs=attributes({**part.attrs, **attrs}))
     return found
 
 
-def features_of(features: xr.Dataset | Mapping[str, Any], stimulus: Array) -> dict[str, Static]:
+def features_of(features: Any, stimulus: Array) -> dict[str, Static]:
     """Align features to the stimuli by label and make them storable."""
     found: dict[str, Static] = {}
-    for name, (given, attrs, own) in split_features(features).items():
-        values, extra = storable(given, f"feature {name!r}")
-        if own is not None:
-            values = values[_order(f"feature {name!r}", own, stimulus)]
-        if values.ndim not in (1, 2) or len(values) != len(stimulus):
+    for name, part in split_features(features).items():
+        what = f"feature {name!r}"
+        part = part.along(what, stimulus, "this file", schema.STIMULUS)
+        values, extra = storable(part.values, what)
+        if len(values) != len(stimulus):
             raise DimensionError(
-                f"feature {name!r} has shape {values.shape}, and there are {len(stimulus)} "
+                f"{what} has shape {values.shape}, and there are {len(stimulus)} "
                 "stimuli. Pass (stimulus,) or (stimulus, component)."
             )
-        attrs = feature_kind(name, values, attrs)
+        attrs = feature_kind(name, values, dict(part.attrs))
         found[name] = Static((), values, {**attrs, **extra})
     names = component_dims({name: item.values.shape[1:] for name, item in found.items()})
     return {
@@ -152,26 +167,17 @@ def features_of(features: xr.Dataset | Mapping[str, Any], stimulus: Array) -> di
     }
 
 
-def component_dims(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
-    """Name the second axis ``component`` where one length serves all, else by its variable."""
+def component_dims(
+    shapes: Mapping[str, tuple[int, ...]], labelled: Container[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """Name the second axis ``component`` where one length serves all, else by its variable.
+
+    So is one whose components have labels, since others need not have the same.
+    """
     one = len({shape for shape in shapes.values() if shape}) <= 1
     return {
-        name: ((schema.COMPONENT if one else f"{name}_{schema.COMPONENT}"),) if shape else ()
+        name: (schema.COMPONENT if one and name not in labelled else f"{name}_{schema.COMPONENT}",)
+        if shape
+        else ()
         for name, shape in shapes.items()
     }
-
-
-def _order(what: str, own: Array, stimulus: Array) -> list[int]:
-    """Position of every stimulus among the labels that something came with."""
-    have, want = own.tolist(), stimulus.tolist()
-    place = {label: i for i, label in enumerate(have)}
-    missing = [label for label in want if label not in place]
-    wanted = set(want)
-    surplus = [label for label in have if label not in wanted]
-    if missing or surplus or len(place) != len(have):
-        raise StimulusError(
-            f"{what} is not labelled by the stimuli of this file: {len(missing)} without "
-            f"a value ({some(missing) or 'none'}), {len(surplus)} unknown "
-            f"({some(surplus) or 'none'}). Select the same stimuli for both."
-        )
-    return [place[label] for label in want]

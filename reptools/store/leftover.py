@@ -160,14 +160,18 @@ def differences(held: Leftover, frame: Frame, dtype: str) -> Iterator[str]:
     if layers and layers[0].dtype != np.dtype(dtype).newbyteorder("<"):
         yield f"dtype is {layers[0].dtype}, not {dtype}"
     if not planned:
-        yield from _statics(_beforehand(held), _expected(held, frame))
+        given = _expected(held, frame)
+        yield from _statics(_beforehand(held, given), given)
     if unknown := sorted(set(frame.units) - set(held.groups)):
         yield f"units name layer {unknown[0]!r}, which it does not have"
 
 
-def _beforehand(held: Leftover) -> dict[str, Static]:
+def _beforehand(held: Leftover, given: Mapping[str, Static]) -> dict[str, Static]:
     """What the leftover was told before its first batch."""
     later = {*schema.RECORD_NAMES}
+    for group in held.groups.values():  # labels that came with the activations
+        names = {f"{schema.LAYERS}/{group}/{dim}" for dim in (schema.UNIT, schema.TOKEN)}
+        later |= names - given.keys()
     if schema.STIMULUS in held.plan.growing:
         later.add(schema.STIMULUS)  # turned into text when the leftover was being closed
     return {

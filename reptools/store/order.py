@@ -110,6 +110,22 @@ class Order:
                 self._index[label] = len(self.labels)
                 self.labels.append(label)
 
+    def arranged(self, labels: Array, what: str) -> Array:
+        """Labels of a batch in the order of the file; new ones stay as they come."""
+        unknown = [label for label in labels.tolist() if label not in self._index]
+        if unknown and self.planned is not None:
+            raise StimulusError(
+                f"{what} has {len(unknown)} stimuli that this file lacks: {some(unknown)}. "
+                "Append those of Writer(stimulus=...)."
+            )
+        if unknown:
+            return labels
+        return labels[np.argsort([self._index[label] for label in labels.tolist()])]
+
+    def next_labels(self, start: int, rows: int) -> Array:
+        """Labels of the stimuli that a batch at ``start`` holds."""
+        return inputs.labels(self.labels[start : start + rows])
+
     def position(self, stimulus: Any) -> int | None:
         """Return where a batch of these labels begins; None where the first is unknown."""
         return self._index.get(inputs.labels(stimulus).tolist()[0])

@@ -33,6 +33,10 @@ class Piece:
         Names along an axis, e.g. of the features that ``accuracy`` is about.
     stepped
         Whether every step has its own values.
+    stimulus
+        Labels that the rows came with; None where they came with none.
+    what
+        What messages call it.
     """
 
     dims: tuple[str, ...]
@@ -40,6 +44,8 @@ class Piece:
     attrs: dict[str, Any] = field(default_factory=dict)
     coords: dict[str, Array] = field(default_factory=dict)
     stepped: bool = True
+    stimulus: Array | None = None
+    what: str = ""
 
 
 @dataclass(frozen=True)

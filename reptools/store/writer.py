@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .. import schema
+from ..entering import door
 from ..errors import (
     DimensionError,
     IncompleteWarning,
@@ -55,27 +56,32 @@ class Writer:
         batch. Known stimuli (and steps) reserve the disk space beforehand. Str labels that grow
         cost a second pass over the file at the end; int labels do not.
     features
-        What is known about each stimulus: an ``xarray.Dataset`` over ``stimulus``, or a mapping
-        of name to ``array``, ``(array, attrs)`` or ``DataArray``. Values (stimulus,) or
+        What is known about each stimulus: an ``xarray.Dataset`` over ``stimulus``, a
+        ``pandas.DataFrame`` indexed by stimulus labels, or a mapping of name to ``array``,
+        ``(array, attrs)``, ``DataArray`` or ``Series``. Values (stimulus,) or
         (stimulus, component); attrs may name ``kind`` (binary, categorical or continuous; read
         off the values when missing), ``complexity`` and ``chance``. Labelled features are
         aligned by label. Only with `stimulus`.
     coords
-        Name to array (stimulus,): split, groups, condition. Only with `stimulus`.
+        Name to array (stimulus,): split, groups, condition. Labelled ones are aligned by label.
+        Only with `stimulus`.
     steps
         The known schedule of integer steps, increasing; None when steps become known one by one,
         or when there are none.
     units
-        Layer to coordinate to array (unit,): channel, row, column of each unit.
+        Layer to coordinate to array (unit,): channel, row, column of each unit; or layer to a
+        ``pandas.DataFrame`` with a row for each unit. What is labelled is aligned by unit.
     kind
-        ``"activations"``, ``"recording"`` or ``"rdms"``.
+        ``"activations"`` or ``"recording"``.
     source
         Where the data come from, in words or as an address.
     provenance
         Anything JSON can hold: configuration, seed. Versions are added.
     dtype
         Stored type of activations: ``"float32"``, ``"float64"`` or ``"float16"`` (which
-        netCDF4-python cannot read). Values are converted; one too large for it is an error.
+        netCDF4-python cannot read). Values are converted; one too large for it is an error, as is
+        an integer that it cannot hold, and units whose values it does not tell apart are named in
+        a warning.
     overwrite
         Replace an existing file (only when this one is complete) and a leftover.
     resume
@@ -141,8 +147,8 @@ class Writer:
         *,
         system: str,
         stimulus: Any = None,
-        features: xr.Dataset | Mapping[str, Any] | None = None,
-        coords: Mapping[str, Any] | None = None,
+        features: Any = None,
+        coords: Any = None,
         steps: Sequence[int] | Array | None = None,
         units: Mapping[str, Mapping[str, Any]] | None = None,
         kind: str = "activations",
@@ -163,6 +169,11 @@ class Writer:
                 raise ParameterError(f"dtype is {dtype!r}. Choose one of {parts.DTYPES}.")
             if kind not in schema.KINDS:
                 raise ParameterError(f"kind is {kind!r}. Choose one of {schema.KINDS}.")
+            if kind == "rdms":
+                raise ParameterError(
+                    "kind is 'rdms', and a Writer writes activations. Make RDMs with rt.rdm(x), "
+                    "and keep them with to_netcdf(path)."
+                )
             known = None if stimulus is None else inputs.labels(stimulus)
             planned = None if steps is None else schedule(steps)
             attrs = {
@@ -233,19 +244,22 @@ class Writer:
         Parameters
         ----------
         layers
-            Layer to array, numpy or torch, of shape (batch, unit) or (batch, token, unit).
+            Layer to array (batch, unit) or (batch, token, unit). An xarray or pandas object is
+            lined up: it holds the stimuli that come next, in any order, its dimensions stand where
+            their names say, and labels of its units and tokens are kept. A bare array is in the
+            order of the file.
         step
             Training step of this batch; named in every batch or in none.
         stimulus
-            Labels of this batch (batch,). Needed where the Writer was given none; checked
-            against the expected ones where it was.
+            Labels of this batch (batch,). Needed where the Writer was given none, unless a layer is
+            labelled; checked against the expected ones where it was.
         features
             Only where the stimuli grow: name to numbers (batch,) or (batch, component).
         outputs
-            Feature to the system's raw answers (batch,) or (batch, component).
+            Feature to the system's raw answers (batch,) or (batch, component), lined up as layers.
         per_step
             With the first batch of a step: name to a value of the whole step, as a DataArray
-            whose dims are kept (e.g. accuracy over ``feature``) or an array.
+            whose dims are kept (e.g. accuracy over ``feature``), a pandas Series or an array.
 
         Returns
         -------
@@ -274,16 +288,22 @@ class Writer:
         """
         with naming("Writer.append"):
             self._check_usable()
+            layers = door.entries(layers, "layers")
             groups = self._groups or group_names(layers)
             pieces = parts.pieces(layers, groups, self._dtype, step, features, outputs, per_step)
             rows = parts.batch_size(pieces)
-            again = self._replay.place(step, stimulus, rows) if self._replay else None
-            place, labels = again or self._order.place(step, stimulus, rows)
-            if features and labels is None:
+            own = parts.own_labels(pieces)
+            names = stimulus if stimulus is not None or own is None else self._order.arranged(*own)
+            again = self._replay.place(step, names, rows) if self._replay else None
+            place, labels = again or self._order.place(step, names, rows)
+            if labels is None and any(path.startswith(f"{schema.FEATURES}/") for path in pieces):
                 raise ParameterError(
                     "features are given for stimuli that are known already. "
                     "Pass features= to Writer."
                 )
+            if own is not None:
+                next_ones = self._order.next_labels(place.start, rows) if labels is None else labels
+                pieces = parts.line_up(pieces, next_ones, named=stimulus is not None)
             # dimensions lie before what has them, so that they are the first to grow on disk:
             # netCDF lets a variable be shorter than its dimension, not longer
             if labels is not None:
@@ -294,7 +314,7 @@ class Writer:
                 try:
                     check_against(self._plan, pieces, self._expected(place, labels is not None))
                 except (ParameterError, DimensionError) as error:
-                    if again and stimulus is None:
+                    if again and names is None:
                         error.add_note(UNNAMED)
                     raise
             if again and self._replay:

@@ -62,7 +62,7 @@ def test_features_must_be_labelled_by_the_stimuli(tmp_path):
     features = xr.Dataset({"f": ("stimulus", [1, 2, 3, 4])}, coords={"stimulus": list("abxy")})
     with pytest.raises(
         StimulusError,
-        match=r"'f' is not labelled .*: 2 without a value \('c', 'd'\), 2 unknown \('x'",
+        match=r"this file and feature 'f' .*: 2 only in this file \('c', 'd'\), 2 only in .* \('x'",
     ):
         writer(tmp_path, features=features)
 
