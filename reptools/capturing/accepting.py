@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from reptools.capturing.hooks import first_tensor
+from reptools.entering.door import unmasked
 from reptools.errors import MissingExtraError, ParameterError, StimulusError, StoreError
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def as_tensors(batch: Any, precision: torch.dtype | None, device: torch.device |
     def convert(item: Any) -> Any:
         if not isinstance(item, np.ndarray) or item.dtype.kind not in "biufc":
             return item
+        if isinstance(item, np.ma.MaskedArray):
+            item = unmasked(item, "a batch")
         dtype = precision if item.dtype.kind == "f" else None
         native = item.astype(item.dtype.newbyteorder("="), copy=False)
         try:

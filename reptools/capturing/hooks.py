@@ -62,6 +62,15 @@ def choose(model: nn.Module, layers: str | Sequence[str]) -> Choice:
     return Choice(chosen, frozenset(patterns) & frozenset(chosen))
 
 
+def takes_stimuli_second(model: nn.Module) -> dict[str, nn.Module]:
+    """Recurrent and attention modules that were built with ``batch_first=False``."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if getattr(module, "batch_first", None) is False
+    }
+
+
 def _patterns(layers: Any) -> list[str]:
     """``layers`` as a list of text; anything else is refused by its value."""
     mend = "Pass names of modules, such as layers=['fc1'], or layers='*' for all."
@@ -95,8 +104,12 @@ class Hooks:
     fired: Counter[str] = field(default_factory=Counter)
     caught: dict[str, torch.Tensor] = field(default_factory=dict)
     handles: dict[str, Any] = field(default_factory=dict)
+    watches: list[Any] = field(default_factory=list)
     # modules that a pattern matched and that the first pass did not run
     left_out: list[str] = field(default_factory=list)
+    # modules that take the stimuli second, and the (token, stimulus) sizes that they were given
+    second: dict[str, nn.Module] = field(default_factory=dict)
+    turned: dict[str, tuple[int, int]] = field(default_factory=dict)
     # of the first pass: unit coordinates by layer, and what the provenance says of each layer
     coords: dict[str, dict[str, Values]] = field(default_factory=dict)
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -104,10 +117,14 @@ class Hooks:
     def __enter__(self) -> Hooks:
         for name, module in self.choice.modules.items():
             self.handles[name] = module.register_forward_hook(partial(self._catch, name))
+        self.watches = [
+            module.register_forward_hook(partial(self._watch, name), with_kwargs=True)
+            for name, module in self.second.items()
+        ]
         return self
 
     def __exit__(self, *error: object) -> None:
-        for handle in self.handles.values():
+        for handle in (*self.handles.values(), *self.watches):
             handle.remove()
         self.start(None)
 
@@ -116,6 +133,7 @@ class Hooks:
         self.batch = batch
         self.fired.clear()
         self.caught.clear()
+        self.turned.clear()
 
     def _catch(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
         """Copy an output to the host at once; returning None leaves it to the network."""
@@ -132,6 +150,32 @@ class Hooks:
         if self.reduce is not None:
             tensor = self._reduced(name, tensor)
         self.caught[name] = tensor.to("cpu", copy=True)
+
+    def _watch(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        """Note how many tokens and stimuli a module was given that takes the stimuli second."""
+        given = first_tensor((args, kwargs))
+        if given is not None and given.ndim == 3:
+            self.turned[name] = (given.shape[0], given.shape[1])
+
+    def _refuse_turned(self, name: str, tensor: torch.Tensor, n: int, number: int) -> None:
+        """Refuse an output whose stimuli may stand second, which its shape cannot tell."""
+        mend = (
+            "Build it with batch_first=True, or move the stimuli first with call=lambda model, "
+            "batch: model(batch.transpose(0, 1)) and reduce=lambda x, batch: x.transpose(0, 1)."
+        )
+        for module, (tokens, stimuli) in self.turned.items():
+            if tokens == n != stimuli:
+                raise DimensionError(
+                    f"batch {number} has {n} rows, and module {module!r} (batch_first=False) takes "
+                    f"them for the tokens of {stimuli} stimuli. {mend}"
+                )
+            square = tensor.ndim == 3 and tuple(tensor.shape[:2]) == (n, n) == (tokens, stimuli)
+            if self.reduce is None and square:
+                raise DimensionError(
+                    f"layer {name!r} gives the shape {tuple(tensor.shape)} for {n} tokens of {n} "
+                    f"stimuli, and module {module!r} (batch_first=False) takes the stimuli second, "
+                    f"so which axis they are cannot be told. {mend}"
+                )
 
     def _reduced(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         from torch import Tensor
@@ -156,6 +200,7 @@ class Hooks:
         arrays = {}
         for name, module in modules.items():
             tensor = self.caught[name]
+            self._refuse_turned(name, tensor, n, number)
             arrays[name], axes = _as_units(name, tensor, n, self.sequence)
             if not self.allow_nan:
                 _refuse_not_finite(name, arrays[name], number)

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from reptools.capturing import accepting
-from reptools.capturing.hooks import Hooks, Values, choose, first_tensor, qualified
+from reptools.capturing.hooks import (
+    Hooks,
+    Values,
+    choose,
+    first_tensor,
+    qualified,
+    takes_stimuli_second,
+)
 from reptools.errors import ParameterError, StimulusError, naming
 from reptools.store import Writer
 from reptools.store.inputs import labels as checked_labels
@@ -110,7 +117,8 @@ def capture(
         The batches do not add up to the labels, there is none, or a DataLoader shuffles them.
     DimensionError
         An output holds no tensor, has another number of rows than the batch has stimuli, or is
-        3-D without ``sequence``.
+        3-D without ``sequence``; or the model has a module with ``batch_first=False``, and which
+        axis the stimuli are cannot be told.
     DataError
         A layer gives NaN or infinite values.
     StoreError
@@ -147,7 +155,8 @@ def capture(
         accepting.refuse_batches(batches)
         if sequence not in (None, "token", "flatten"):
             raise ParameterError(f"sequence is {sequence!r}. Pass 'token', 'flatten' or None.")
-        hooks = Hooks(choose(model, layers), sequence, reduce, allow_nan)
+        choice, second = choose(model, layers), takes_stimuli_second(model)
+        hooks = Hooks(choice, sequence, reduce, allow_nan, second=second)
         create = partial(
             Writer,
             out,

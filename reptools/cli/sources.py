@@ -126,6 +126,7 @@ def layers_at(address: str, asked: Asked) -> Iterator[Selection]:
     """
     path, name = split(address)
     with opened(path) as tree:
+        _refuse_rdms_as_layers(path, tree)
         groups = tree.children.get(schema.LAYERS)
         layers = {} if groups is None else dict(groups.children)
         if not layers:
@@ -167,9 +168,10 @@ def rdms_at(address: str, asked: Asked) -> Iterator[Selection]:
     with opened(path) as tree:
         group = tree.children.get(schema.RDMS)
         if group is None or not group.children:
+            _refuse_rdms_as_layers(path, tree)
             raise StoreError(
-                f"{path} has no group /{schema.RDMS}, so no dissimilarity matrices. "
-                f"Make them: reptools compute rdm {path} --out rdms.h5."
+                f"{path} has no group /{schema.RDMS}, so no dissimilarity matrices. Make them of "
+                f"its activations: reptools compute rdm {path} --out rdms.h5."
             )
         known = list(group.children)
         if name is not None:
@@ -182,6 +184,16 @@ def rdms_at(address: str, asked: Asked) -> Iterator[Selection]:
         }
         names = dict(zip(matrices, known, strict=True))
         yield Selection(path, tree, names, pick(path, tree, matrices, asked.places))
+
+
+def _refuse_rdms_as_layers(path: str, tree: xr.DataTree) -> None:
+    """RDMs that were written as activations: any command would make RDMs of RDMs."""
+    if tree.attrs.get(schema.KIND) == "rdms" and schema.LAYERS in tree.children:
+        raise StoreError(
+            f"{path} is of the kind 'rdms' and holds layers, so its RDMs were written as "
+            "activations. Make them anew: reptools compute rdm FILE --out rdms.h5, of the file of "
+            "the activations."
+        )
 
 
 def check_asked(asked: Asked, selections: Sequence[Selection]) -> list[str]:

@@ -11,9 +11,16 @@ import xarray as xr
 
 from reptools.arrays import matmul, to_host
 from reptools.engine.results import outer_coords
-from reptools.entering import labels
+from reptools.entering import door, labels
 from reptools.entering.labels import STIMULUS, UNIT, Index, Side
-from reptools.errors import DataError, DimensionError, FeatureError, ParameterError, naming
+from reptools.errors import (
+    DataError,
+    DimensionError,
+    FeatureError,
+    ParameterError,
+    naming,
+    some,
+)
 from reptools.interventions.matching import (
     EXACT,
     places,
@@ -121,6 +128,13 @@ class Readout:
                     "Pass output=, one name for every row."
                 )
             names = [str(name) for name in (weight[OUTPUT].values if output is None else output)]
+            if OUTPUT in bias.coords:  # names of classes repeat, so they cannot be lined up
+                theirs = [str(name) for name in bias[OUTPUT].values]
+                if theirs != names:
+                    raise DimensionError(
+                        f"weight has the outputs {some(names)} and bias {some(theirs)}. "
+                        "Bring both to one order."
+                    )
             outer = weight.dims[:-2]
             if len(names) != weight.sizes[OUTPUT] or (
                 bias.dims[:-1] != outer or bias.shape != weight.shape[:-1]
@@ -263,6 +277,7 @@ def _here(found: Mapping[str, Mapping[int, int]], index: Index) -> dict[str, int
 
 def _array(values: Any, name: str, dims: tuple[str, ...]) -> xr.DataArray:
     """A weight or bias with its own dimensions last, in float64."""
+    values = door.read(values, name, dims)
     if not isinstance(values, xr.DataArray):
         bare = to_host(values)
         if bare.ndim != len(dims):

@@ -147,8 +147,7 @@ def step_pieces(per_step: Any) -> dict[str, Piece]:
     for name, given in door.entries(per_step, "per_step").items():
         check_coordinate(name, "per_step")
         what = f"per_step {name!r}"
-        generic = tuple(f"{name}_{axis}" for axis in range(2))
-        found = door.read(given, what, generic)
+        found = door.read(given, what, _axes(name, given))
         labelled = isinstance(found, xr.DataArray)
         values, attrs = inputs.storable(found.values if labelled else found, what)
         if values.dtype.kind == "O":
@@ -171,6 +170,13 @@ def step_pieces(per_step: Any) -> dict[str, Piece]:
             )
         pieces[f"{schema.OUTPUTS}/{name}"] = Piece(dims, values, attrs, coords)
     return pieces
+
+
+def _axes(name: str, given: Any) -> tuple[str, ...]:
+    """Dimensions of a pandas object: the names of its index and columns, or generic ones."""
+    axes = given.axes if door.is_pandas(given, "Series", "DataFrame") else ()
+    words = [axis.name for axis in axes] or [None, None]
+    return tuple(str(word or f"{name}_{axis}") for axis, word in enumerate(words))
 
 
 def feature_pieces(features: Any) -> dict[str, Piece]:

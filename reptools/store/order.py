@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import schema
+from ..arrays import to_host
+from ..entering import door
 from ..errors import ParameterError, StimulusError, some
 from . import inputs
 from .raw import Array
@@ -216,7 +219,7 @@ class Order:
 
 def schedule(steps: Any) -> Array:
     """Check a known schedule of steps."""
-    array = np.asarray(steps)
+    array = to_host(door.read(steps, "steps", (schema.STEP,)))
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
         raise ParameterError(
             f"steps has shape {array.shape} and type {array.dtype}. Pass a list of integers."

@@ -630,3 +630,56 @@ def test_without_torch_the_extra_is_named(monkeypatch, out):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"reptools\[torch\]"):
         rt.capture(object(), [], out=out, layers="*")
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "MultiheadAttention", "TransformerEncoderLayer"])
+def test_stimuli_that_stand_second_are_not_taken_for_tokens(tmp_path, kind):
+    from torch import nn
+
+    class Second(nn.Module):
+        """Takes (stimulus, token, unit) and turns it for a module that wants the tokens first."""
+
+        def __init__(self, first):
+            super().__init__()
+            sizes = {"LSTM": (6, 6), "GRU": (6, 6)}.get(kind, (6, 2))
+            more = {"dim_feedforward": 8} if kind == "TransformerEncoderLayer" else {}
+            self.inner = getattr(nn, kind)(*sizes, batch_first=first, **more)
+            self.first, self.after = first, nn.Linear(6, 6)
+
+        def forward(self, x):
+            x = x if self.first else x.transpose(0, 1)
+            x = self.inner(x, x, x) if kind == "MultiheadAttention" else self.inner(x)
+            x = self.after(x[0] if isinstance(x, tuple) else x)
+            return x if self.first else x.transpose(0, 1)
+
+    torch.manual_seed(0)
+    first = Second(True)
+    second = Second(False)
+    second.load_state_dict(first.state_dict())
+    sequences = torch.randn(10, 5, 6)
+    batches = [sequences[:5], sequences[5:]]  # as many tokens as stimuli: shapes tell nothing
+    options = {"stimulus": list(range(10)), "sequence": "token", "overwrite": True}
+    out = tmp_path / "run.h5"
+    for layer in ("inner", "after"):
+        with pytest.raises(
+            DimensionError,
+            match=rf"layer '{layer}' gives the shape \(5, 5, 6\) .*batch_first=False.*reduce=",
+        ):
+            rt.capture(second, batches, out=out, layers=[layer], **options)
+        path = rt.capture(first, batches, out=out, layers=[layer], **options)
+        with rt.open(path) as tree:
+            expected = tree[f"layers/{layer}"].activation.values
+        turned = {"reduce": lambda x, batch: x.transpose(0, 1)}
+        path = rt.capture(second, batches, out=out, layers=[layer], **options | turned)
+        with rt.open(path) as tree:
+            np.testing.assert_allclose(
+                tree[f"layers/{layer}"].activation.values, expected, atol=1e-6
+            )
+    with pytest.raises(DimensionError, match=r"batch 0 has 5 rows, and module 'inner.*of 10 stim"):
+        rt.capture(
+            nn.Sequential(OrderedDict(inner=nn.LSTM(6, 6))),
+            [sequences.transpose(0, 1)],
+            out=out,
+            layers=["inner"],
+            **options,
+        )

@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -830,3 +831,13 @@ def test_a_plugin_that_cannot_be_loaded_is_one_line_and_the_rest_works(
     assert out.startswith("cka(")
     assert err.startswith("warning: plugin 'broken' (no_such_module) cannot be loaded")
     assert "ModuleNotFoundError" in err and err.count("\n") == 1
+
+
+def test_rdms_that_stand_among_layers_are_refused(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.h5", 0)
+    with h5py.File(path, "r+") as file:
+        file.attrs["kind"] = "rdms"
+    for metric_name in ("rdm", "compare_rdms", "rsa"):
+        message = error_of(run("compute", metric_name, path, status=2))
+        assert "mine.h5 is of the kind 'rdms' and holds layers" in message
+        assert "of the file of the activations" in message
