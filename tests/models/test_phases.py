@@ -98,6 +98,27 @@ def test_a_phase_until_its_features_are_learned_and_the_end_after_all_are() -> N
     assert other.state() == one.state() == {"phase": 1, "began": 80, "learned": 120}
 
 
+def test_what_is_learned_from_the_start_ends_the_run_as_well() -> None:
+    one = course(beyond=40)
+    one.look(0, {"easy": 0.99, "hard": 1.0})
+    assert one.learned == 0
+    assert [step for step in TRAINING.checkpoints if one.over(step)] == [40, 80, 120, 160, 400]
+
+
+def test_a_phase_counts_its_steps_from_where_it_began() -> None:
+    one = course(Phase(("easy",), steps=3), Phase(("hard",), steps=3), Phase(("easy", "hard")))
+    phases = []
+    for step in range(1, 9):
+        one.advance(step)
+        phases.append(one.phase)
+    assert phases == [0, 0, 1, 1, 1, 2, 2, 2]
+    other = course(Phase(("easy",), steps=3), Phase(("hard",), steps=3), Phase(("easy", "hard")))
+    other.restore({"phase": 1, "began": 3, "learned": -1})
+    for step, phase in ((4, 1), (5, 1), (6, 2)):
+        other.advance(step)
+        assert other.phase == phase
+
+
 def test_learned_in_an_earlier_phase_does_not_end_the_run() -> None:
     one = course(Phase(("easy", "hard"), steps=100), Phase(("easy", "hard")), beyond=0)
     one.look(80, {"easy": 1.0, "hard": 1.0})

@@ -102,6 +102,8 @@ def test_the_interval_is_students(rng: np.random.Generator) -> None:
         (0.0, 0.01, "not decided"),
         (3.0, 0.5, "reversed"),
         (-3.0, 0.5, "reversed"),
+        (2.0, 2.0, "not decided"),
+        (-2.0, 2.0, "not decided"),
     ],
 )
 def test_verdicts(shift: float, within: float | None, verdict: str) -> None:
@@ -115,6 +117,9 @@ def test_a_ratio_is_judged_by_its_logarithm() -> None:
     assert found.mean == pytest.approx(np.log(2)) and found.verdict == "shown"
     with pytest.raises(ParameterError, match="log_ratio needs positive quantities, got -1"):
         effect(-smaller, smaller, scale="log_ratio")
+    for larger, other in ((0, 1), (1, 0), (1, -2)):
+        with pytest.raises(ParameterError, match=f"got {min(larger, other)}"):
+            effect(np.array([1, 1, larger]), np.array([1, 1, other]), scale="log_ratio")
 
 
 def test_intervals_of_means_over_pairs_cover(rng: np.random.Generator) -> None:
