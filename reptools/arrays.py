@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_torch_array, size
+from array_api_compat import array_namespace as _array_namespace
+from array_api_compat import device, is_torch_array, size
 
 Array: TypeAlias = Any  # an array of any library that array_namespace knows
 
@@ -33,8 +34,21 @@ __all__ = [
 ]
 
 
+_NUMPY = _array_namespace(np.empty(0))
+
+
+def array_namespace(*arrays: Array) -> Any:
+    """The array-API namespace of arrays; numpy's without a search, for small calls ask often."""
+    for x in arrays:
+        if type(x) is not np.ndarray:
+            return _array_namespace(*arrays)
+    return _NUMPY if arrays else _array_namespace()
+
+
 def float64(x: Array, /) -> Array:
     """``x`` in float64 on its own device, without a copy where it is float64 already."""
+    if type(x) is np.ndarray:
+        return x.astype(np.float64, copy=False)
     xp = array_namespace(x)
     return xp.astype(x, xp.float64, copy=False)
 

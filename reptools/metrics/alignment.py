@@ -14,7 +14,7 @@ from reptools.engine.operation import Context
 from reptools.engine.options import Range
 from reptools.engine.registry import metric
 from reptools.errors import DataError, ParameterError, StimulusError, warn
-from reptools.statistics import gram, hsic
+from reptools.statistics import gram, hsic, tiles
 from reptools.statistics.blocks import Blocks, Rows, shape
 from reptools.statistics.folds import hash_rank
 
@@ -43,10 +43,10 @@ class Linear:
         few = self.estimator == "debiased" and self.itself.debiased < FEW_DIGITS * self.itself.plain
         return few and not self.wide and str(self.x.dtype).endswith("float32")
 
-    def centred(self) -> hsic.Centred:
+    def centred(self) -> tiles.Centred:
         """The whole side, centred."""
         assert not isinstance(self.x, Blocks)
-        return hsic.centred_side(self.x, wide=self.wide)
+        return tiles.centred_side(self.x, wide=self.wide)
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def _by_stimuli_is_cheaper(sides: Sequence[Linear], n_pairs: int) -> bool:
 
 def _by_stimuli(sides: Sequence[Linear]) -> Any:
     """Scores of all sides with each other from tiles of their Grams."""
-    plain, corrected = hsic.by_stimuli([side.centred() for side in sides])
+    plain, corrected = tiles.by_stimuli([side.centred() for side in sides])
     for side, whole, square in zip(sides, np.diag(plain), np.diag(corrected), strict=True):
         side.itself = hsic.Product(float(whole), float(square))
     short = [side for side in sides if side.lacks_digits]

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import accumulate
+from math import prod
 from operator import add
 from typing import Any
 
@@ -223,6 +225,13 @@ class Shifted:
         self.factor = factor
         self.buffer: np.ndarray[Any, Any] | None = None
 
+    def move(self, mean: Array) -> Array:
+        """Shift by the ``mean`` of what was given as well; what its rounding leaves of it."""
+        xp = array_namespace(mean)
+        goal = float64(self.shift) + mean / self.factor
+        self.shift = xp.astype(goal, self.dtype)
+        return (goal - float64(self.shift)) * self.factor
+
     def __call__(self, x: Array, out: np.ndarray[Any, Any] | None = None) -> Array:
         """``(x - shift) * factor``, in ``out`` or so that it holds until the next call."""
         if not isinstance(x, np.ndarray):
@@ -237,19 +246,28 @@ class Shifted:
 
 
 def share_buffer(shifted: Sequence[Shifted], blocks: Sequence[Array]) -> None:
-    """Buffers for these blocks in one piece of memory.
+    """Buffers for these blocks in one piece of memory."""
+    if all(isinstance(block, np.ndarray) for block in blocks):
+        buffers = in_one_piece([block.shape for block in blocks], [s.dtype for s in shifted])
+        for one, buffer in zip(shifted, buffers, strict=True):
+            one.buffer = buffer
 
-    Several smaller pieces would be given back to the system, and asked for anew, at every call.
+
+def in_one_piece(
+    shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]
+) -> list[np.ndarray[Any, Any]]:
+    """Uninitialised arrays that lie in one piece of memory.
+
+    Several smaller pieces would be given back to the system, and asked for anew, at every call,
+    and each would have its ends on small pages, where the system has large ones.
     """
-    if not all(isinstance(block, np.ndarray) for block in blocks):
-        return
-    bytes_of = [
-        block.size * np.dtype(s.dtype).itemsize for s, block in zip(shifted, blocks, strict=True)
+    sizes = [prod(s) * np.dtype(d).itemsize for s, d in zip(shapes, dtypes, strict=True)]
+    ends = list(accumulate((-(-size // ALIGNED) * ALIGNED for size in sizes), initial=0))
+    memory = np.empty(ends[-1], np.uint8)
+    return [
+        memory[start : start + size].view(dtype).reshape(shape)
+        for start, size, dtype, shape in zip(ends, sizes, dtypes, shapes, strict=False)
     ]
-    starts = np.cumsum([0, *(-(-size // ALIGNED) * ALIGNED for size in bytes_of)]).tolist()
-    memory = np.empty(starts[-1], np.uint8)
-    for one, block, start, size in zip(shifted, blocks, starts, bytes_of, strict=False):
-        one.buffer = memory[start : start + size].view(one.dtype).reshape(block.shape)
 
 
 def rescaling(block: Array, largest: float | None = None) -> float:

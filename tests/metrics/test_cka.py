@@ -21,7 +21,7 @@ from reptools.errors import (
     StimulusError,
 )
 from reptools.metrics.alignment import cka, cka_side
-from reptools.statistics import gram, hsic
+from reptools.statistics import gram, hsic, tiles
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.folds import hash_rank
 from reptools.statistics.moments import SMALL
@@ -85,7 +85,7 @@ def test_both_forms_of_the_product_agree(
     n = len(x)
     blocks = Blocks(n, x.shape[1], x.dtype, lambda rows: x[rows], [0, 7, 8, n])
     of_x, of_y, both = hsic.by_units(blocks, y)
-    plain, corrected = hsic.by_stimuli([hsic.centred_side(side) for side in (x, y)])
+    plain, corrected = tiles.by_stimuli([tiles.centred_side(side) for side in (x, y)])
     x, y = x.astype(np.float64) - 3, y.astype(np.float64) - 3
     for found, table, expected in (
         ([of_x.plain, of_y.plain, both.plain], plain, hsic0),
