@@ -21,6 +21,7 @@ from .raw import Array
 DTYPES = ("float16", "float32", "float64")
 LAYER_ORDERS = (schema.STIMULUS, schema.UNIT), (schema.STIMULUS, schema.TOKEN, schema.UNIT)
 COLUMN_ORDERS = (schema.STIMULUS,), (schema.STIMULUS, schema.COMPONENT)
+CLEARING_ROWS = 16
 FEW_LEVELS = 64  # steps of the stored type over the range of a unit: fewer are worth a word
 _LABEL_BYTES = 64  # room for a growing str label; more where the first batch needs more
 
@@ -65,11 +66,15 @@ def _warn_of_levels(values: Array, dtype: str, what: str) -> None:
     """Name units whose variation is a few steps of the stored type: values would run together."""
     if len(values) < 2:
         return
-    low, high = values.min(axis=0), values.max(axis=0)
-    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        spread, size = high - low, np.maximum(np.abs(low), np.abs(high))
-        varies = spread > 16 * np.finfo(values.dtype).eps * size  # else it is constant but rounding
-        lost = varies & (spread < FEW_LEVELS * np.spacing(size.astype(dtype)))
+    # some rows clear a unit: more rows can only widen its range, unless they double its largest
+    few_rows = values[:: max(len(values) // CLEARING_ROWS, 1)]
+    spread, _, step = _range(few_rows, dtype)
+    if (spread >= 2 * FEW_LEVELS * step).all():
+        return
+    spread, size, step = _range(values, dtype)
+    with np.errstate(invalid="ignore"):
+        varies = spread > 16 * np.finfo(values.dtype).eps * size  # else constant but for rounding
+        lost = varies & (spread < FEW_LEVELS * step)
     if not lost.any():
         return
     first = int(np.flatnonzero(lost)[0])
@@ -79,6 +84,15 @@ def _warn_of_levels(values: Array, dtype: str, what: str) -> None:
         f"{dtype} tells apart (unit {first} by {by:.3g} around {around:.3g}), so different values "
         "become equal. Centre them first, or pass dtype='float64' to Writer."
     )
+
+
+def _range(values: Array, dtype: str) -> tuple[Array, Array, Array]:
+    """Range and largest size of every unit, and the step of ``dtype`` at that size."""
+    low, high = values.min(axis=0), values.max(axis=0)
+    size = np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        step = np.spacing(size.astype(dtype)).astype(np.float64)
+        return np.asarray(high - low), size, step
 
 
 def layer_pieces(
