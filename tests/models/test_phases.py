@@ -119,6 +119,14 @@ def test_a_phase_counts_its_steps_from_where_it_began() -> None:
         assert other.phase == phase
 
 
+def test_a_phase_of_two_features_ends_when_both_are_learned() -> None:
+    one = course(Phase(("easy", "hard"), until="learned"), Phase(("hard",)))
+    one.look(40, {"easy": 1.0, "hard": 0.98})
+    assert one.phase == 0
+    one.look(80, {"easy": 1.0, "hard": 0.99})
+    assert (one.phase, one.began) == (1, 80)
+
+
 def test_learned_in_an_earlier_phase_does_not_end_the_run() -> None:
     one = course(Phase(("easy", "hard"), steps=100), Phase(("easy", "hard")), beyond=0)
     one.look(80, {"easy": 1.0, "hard": 1.0})
