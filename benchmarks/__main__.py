@@ -9,9 +9,11 @@ import platform
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from . import table
+from .against import ROUNDS, Comparison, against
 from .harness import measure
 from .peers import VARIABLE, environments
 from .rows import Row, without_targets
@@ -48,7 +50,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help=f"where their environments are kept (${VARIABLE}, or .venv-peers of the checkout)",
     )
     parser.add_argument("--without-peers", action="store_true", help="only against the limits")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="rows with this in their heading"
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another checkout of reptools, in place of all peers: the time of this one over that "
+        "of the other, row by row; 1 is returned where a row is slower",
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.against and not (chosen.against / "benchmarks" / "__init__.py").exists():
+        parser.error(f"{chosen.against} has no folder benchmarks. Give the root of a checkout.")
     chosen.suites = chosen.suites or list(SUITES)
     if unknown := [name for name in chosen.suites if name not in SUITES + ON_REQUEST]:
         parser.error(f"no suite {unknown[0]!r}. Choose from {', '.join(SUITES + ON_REQUEST)}.")
@@ -70,16 +84,37 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def _against(chosen: argparse.Namespace) -> int:
+    """Print the comparison of two checkouts as it goes; 1 where a row is slower."""
+    rounds = chosen.rounds or ROUNDS
+    print(f"time of this checkout over that of {chosen.against}, median and 95 % interval")
+    found: dict[object, Comparison] = {}  # of a row that was run twice, the second one
+    for one in against(
+        chosen.against, chosen.suites, quick=chosen.quick, only=chosen.only, rounds=rounds
+    ):
+        print(one, flush=True)
+        found[one.key] = one
+    slower = [one for one in found.values() if one.ratio is not None and one.slower]
+    without = sum(one.ratio is None for one in found.values())
+    print(f"{len(found)} rows: {len(slower)} slower, {without} without a number")
+    if chosen.json:
+        records = [{**asdict(one), "slower": one.slower} for one in found.values()]
+        chosen.json.write_text(json.dumps(records, indent=1) + "\n")
+    return int(bool(slower) or without > 0)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, row by row as they are measured."""
     chosen = parse(arguments)
+    if chosen.against:
+        return _against(chosen)
     known = environments(chosen.peers)
     rounds = chosen.rounds or (3 if chosen.quick else 9)
     print(f"{table.LEGEND}\n{processor()}, Python {platform.python_version()}", flush=True)
     everything, found = [], []
     for suite in chosen.suites:
         print(f"\n=== {suite}", flush=True)
-        rows = rows_of(suite, chosen.quick)
+        rows = [r for r in rows_of(suite, chosen.quick) if chosen.only in table.heading(r)]
         with_peers = not chosen.without_peers
         for row, findings in measure(rows, known, rounds=rounds, with_peers=with_peers):
             print("\n".join(["", *table.lines(row, findings)]), flush=True)

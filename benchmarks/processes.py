@@ -30,12 +30,10 @@ class RefusedError(Exception):
     """A contender that gives no number, with the reason."""
 
 
-class Worker:
-    """The process of one contender."""
+class Process:
+    """A process that runs ``worker.py`` and answers requests."""
 
-    def __init__(self, contender: Contender, python: Path) -> None:
-        self.contender = contender
-        self.first: dict[str, Any] = {}
+    def __init__(self, python: Path) -> None:
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self.process = subprocess.Popen(
             [python, "-P", WORKER],
@@ -45,25 +43,6 @@ class Worker:
             env=clean_environment(),
             cwd=tempfile.gettempdir(),
         )
-
-    def begin(self, inputs: Mapping[str, Any], *, keep: bool) -> None:
-        """Prepare and run once; ``keep`` the numbers."""
-        start = self.contender.start
-        assert start is not None
-        plain = {name: value for name, value in inputs.items() if not isinstance(value, Stored)}
-        self.first = self.ask(
-            {
-                "root": str(ROOT) if self.contender.environment == OURS else "",
-                "file": start.__code__.co_filename,
-                "function": start.__name__,
-                "arrays": {k: v.path for k, v in inputs.items() if isinstance(v, Stored)},
-                "options": {**plain, **self.contender.options},
-                "package": self.contender.name.split()[0],
-                "keep": keep,
-            }
-        )
-        if self.first["threads"] > 1:
-            raise RefusedError(f"uses {self.first['threads']} threads")
 
     def ask(self, request: Any) -> dict[str, Any]:
         """Send a request and wait for its answer."""
@@ -97,6 +76,34 @@ class Worker:
             with suppress(BrokenPipeError):
                 stream.close()
 
+
+class Worker(Process):
+    """The process of one contender."""
+
+    def __init__(self, contender: Contender, python: Path) -> None:
+        super().__init__(python)
+        self.contender = contender
+        self.first: dict[str, Any] = {}
+
+    def begin(self, inputs: Mapping[str, Any], *, keep: bool) -> None:
+        """Prepare and run once; ``keep`` the numbers."""
+        start = self.contender.start
+        assert start is not None
+        plain = {name: value for name, value in inputs.items() if not isinstance(value, Stored)}
+        self.first = self.ask(
+            {
+                "root": str(ROOT) if self.contender.environment == OURS else "",
+                "file": start.__code__.co_filename,
+                "function": start.__name__,
+                "arrays": {k: v.path for k, v in inputs.items() if isinstance(v, Stored)},
+                "options": {**plain, **self.contender.options},
+                "package": self.contender.name.split()[0],
+                "keep": keep,
+            }
+        )
+        if self.first["threads"] > 1:
+            raise RefusedError(f"uses {self.first['threads']} threads")
+
     @property
     def name(self) -> str:
         """Package with its release, then the other words."""
@@ -107,7 +114,12 @@ class Worker:
 
     def result(self) -> Any:
         """The numbers of the first run."""
-        return np.load(io.BytesIO(self.first["result"]), allow_pickle=False)
+        return unpacked(self.first["result"])
+
+
+def unpacked(result: bytes) -> Any:
+    """Numbers as a process sends them."""
+    return np.load(io.BytesIO(result), allow_pickle=False)
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,22 @@ Numbers are compared before: "apart" is the largest difference as a share of the
 WIDTHS = {"role": 7, "against": 34, "ratio": 8, "range": 15, "target": 14, "verdict": 15}
 
 
-def sizes_of(row: Row) -> str:
+def sizes_of(sizes: Mapping[str, Any]) -> str:
     """``n 2,000, p 768, float32``."""
     return ", ".join(
-        value if isinstance(value, str) else f"{name} {value:,}"
-        for name, value in row.sizes.items()
+        value if isinstance(value, str) else f"{name} {value:,}" for name, value in sizes.items()
     )
+
+
+def heading(row: Row) -> str:
+    """What a row is called."""
+    return f"{row.work} | {sizes_of(row.sizes)}"
 
 
 def lines(row: Row, findings: Iterable[Finding]) -> list[str]:
     """A heading and one line per finding; what bounds the work where a target is missed."""
     findings = list(findings)
-    found = [f"{row.work} | {sizes_of(row)}", *map(_line, findings)]
+    found = [heading(row), *map(_line, findings)]
     if row.bound and any(finding.met is False for finding in findings):
         found.append(f"  {'bound':{WIDTHS['role']}} {row.bound}")
     return found

@@ -22,6 +22,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -60,6 +62,35 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def of_file(job: dict[str, Any]) -> Any:
+    """What is timed of one contender, given by the file and the name of its function."""
+    start = getattr(load(job["file"]), job["function"])
+    arrays = {name: np.load(path) for name, path in job["arrays"].items()}
+    return start(**arrays, **job["options"])
+
+
+def listed(suites: list[str], quick: bool) -> list[dict[str, Any]]:
+    """All rows of suites of the checkout on the path, and how their numbers are compared."""
+    found = []
+    for suite in suites:
+        try:
+            rows = importlib.import_module(f"benchmarks.{suite}").rows(quick)
+        except ModuleNotFoundError as error:
+            if error.name != f"benchmarks.{suite}":
+                raise
+            continue  # a suite that the checkout does not have
+        for number, row in enumerate(rows):
+            about = {"suite": suite, "number": number, "work": row.work, "sizes": dict(row.sizes)}
+            found.append({**about, "tolerance": row.tolerance, "clock": row.clock})
+    return found
+
+
+def of_row(suite: str, number: int, quick: bool, folder: str) -> Any:
+    """What is timed of reptools in a row, with inputs that its own checkout makes."""
+    row = importlib.import_module(f"benchmarks.{suite}").rows(quick)[number]
+    return row.ours.start(**row.inputs(Path(folder), **row.sizes), **row.ours.options)
+
+
 def timed(act: Callable[[], Any], number: int) -> tuple[dict[str, float], Any]:
     gc.collect()
     wall, cpu, result = time.perf_counter(), time.process_time(), None
@@ -70,8 +101,6 @@ def timed(act: Callable[[], Any], number: int) -> tuple[dict[str, float], Any]:
 
 
 def packed(result: Any) -> bytes:
-    import numpy as np
-
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(result, dtype=np.float64), allow_pickle=False)
     return buffer.getvalue()
@@ -101,15 +130,15 @@ def main() -> None:
         answers.flush()
 
     try:
-        import numpy as np
         from threadpoolctl import threadpool_limits
 
         job = pickle.load(requests)
         if job["root"]:
             sys.path.insert(0, job["root"])
-        start = getattr(load(job["file"]), job["function"])
-        arrays = {name: np.load(path) for name, path in job["arrays"].items()}
-        act = start(**arrays, **job["options"])
+        if "rows" in job:
+            answer(rows=listed(**job["rows"]))
+            job = pickle.load(requests)
+        act = of_row(**job["row"]) if "row" in job else of_file(job)
         act, read = act if isinstance(act, tuple) else (act, None)
         with threadpool_limits(1):
             forget_peak()
