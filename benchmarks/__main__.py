@@ -8,6 +8,7 @@ import json
 import platform
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +59,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar="CHECKOUT",
         help="another checkout of reptools, in place of all peers: the time of this one over that "
-        "of the other, row by row; 1 is returned where a row is slower",
+        "of the other, row by row; returns 1 unless no row is slower",
     )
     chosen = parser.parse_args(arguments)
     if chosen.against and not (chosen.against / "benchmarks" / "__init__.py").exists():
@@ -85,7 +86,7 @@ def processor() -> str:
 
 
 def _against(chosen: argparse.Namespace) -> int:
-    """Print the comparison of two checkouts as it goes; 1 where a row is slower."""
+    """Print the comparison of two checkouts as it goes; 0 where every row is as fast."""
     rounds = chosen.rounds or ROUNDS
     print(f"time of this checkout over that of {chosen.against}, median and 95 % interval")
     found: dict[object, Comparison] = {}  # of a row that was run twice, the second one
@@ -94,13 +95,12 @@ def _against(chosen: argparse.Namespace) -> int:
     ):
         print(one, flush=True)
         found[one.key] = one
-    slower = [one for one in found.values() if one.ratio is not None and one.slower]
-    without = sum(one.ratio is None for one in found.values())
-    print(f"{len(found)} rows: {len(slower)} slower, {without} without a number")
+    counts = Counter(one.verdict for one in found.values())
+    print(f"{len(found)} rows: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}")
     if chosen.json:
-        records = [{**asdict(one), "slower": one.slower} for one in found.values()]
+        records = [{**asdict(one), "verdict": one.verdict} for one in found.values()]
         chosen.json.write_text(json.dumps(records, indent=1) + "\n")
-    return int(bool(slower) or without > 0)
+    return int(any(one.flagged for one in found.values()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

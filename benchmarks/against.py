@@ -21,8 +21,8 @@ from .harness import SAMPLE
 from .processes import ROOT, Process, RefusedError, unpacked
 from .table import sizes_of
 
-LIMIT = 1.05  # the interval of an unchanged row ends below
-ROUNDS = 25
+LIMIT = 1.05  # the interval of a row that costs no more ends below
+ROUNDS = 101  # of short rows, for a narrow interval on a busy machine
 FEWEST = 6  # rounds from which the interval is one of 95 %
 BUDGET = 20.0  # seconds of timing per checkout and row, but at least the fewest rounds
 Key = tuple[str, str, str]
@@ -49,24 +49,32 @@ class Comparison:
     note: str = ""
 
     @property
-    def slower(self) -> bool:
+    def flagged(self) -> bool:
         """Whether the interval does not end below the limit, or there is no number at all."""
         return self.high is None or not self.high < LIMIT
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says; it may say too little to rule out that a row is slower."""
+        if self.low is None or self.high is None:
+            return "NO NUMBER"
+        if self.flagged:
+            return "SLOWER" if self.low > 1 else "UNDECIDED"
+        return "faster" if self.high < 1 else "as fast"
 
     def __str__(self) -> str:
         suite, work, sizes = self.key
         heading = f"{suite}: {work} | {sizes}"
         if self.ratio is None:
-            return f"{heading}\n  NO NUMBER: {self.note}"
-        verdict = "SLOWER" if self.slower else "as fast" if self.high >= 1 else "faster"
+            return f"{heading}\n  {self.verdict}: {self.note}"
         found = f"{self.ratio:.3f} ({self.low:.3f}-{self.high:.3f})"
-        return f"{heading}\n  {found} {verdict}{self.note and f', {self.note}'}"
+        return f"{heading}\n  {found} {self.verdict}{self.note and f', {self.note}'}"
 
 
 def against(
     other: Path, suites: Sequence[str], *, quick: bool, only: str = "", rounds: int = ROUNDS
 ) -> Iterator[Comparison]:
-    """Compare this checkout with another one; a slow row is run a second time, which decides."""
+    """Compare this checkout with another one; a flagged row is run once more, which decides."""
     roots = (ROOT, other.resolve())
     ours, theirs = (_rows(root, suites, quick) for root in roots)
     for key in dict.fromkeys([*ours, *theirs]):
@@ -77,7 +85,7 @@ def against(
             continue
         rows = (ours[key], theirs[key])
         found = _compare(key, roots, rows, quick, rounds)
-        if found.ratio is not None and found.slower:
+        if found.ratio is not None and found.flagged:
             yield found
             again = _compare(key, roots, rows, quick, rounds)
             found = Comparison(key, again.ratio, again.low, again.high, again.note or "run again")

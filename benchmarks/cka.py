@@ -220,7 +220,7 @@ def _loops_row(count: int, n: int, p: int, dtype: str) -> Row:
         return Contender(name, start, environment, part=np.s_[0], times=count, **more)
 
     return Row(
-        work="linear CKA, debiased, grid of layers against loops (one row of it, times the rows)",
+        work="linear CKA, debiased, grid of layers (loops: one row of it, times the rows)",
         inputs=layers,
         sizes={"layers": count, "n": n, "p": p, "dtype": dtype},
         ours=Contender("reptools", our_grid),
