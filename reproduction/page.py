@@ -10,7 +10,7 @@ from typing import Any
 
 from reptools import plots
 from reptools.provenance import to_json, versions
-from reptools.report import Page
+from reptools.reporting import Page
 
 from .figures import FIGURES, pairs, place_names
 from .measuring import Measured, Outcome

@@ -7,13 +7,14 @@ are options that rows of the experiment files set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 
 import reptools as rt
 from reptools.errors import ParameterError
+from reptools.metrics.variance_explained import Estimator
 from reptools.provenance import to_json
 from reptools.statistics.readout.standard import Scaling
 
@@ -167,7 +168,8 @@ def all_shares(
 
     def compute() -> Mapping[str, float]:
         x = run.layer(layer, step, tokens=tokens)
-        result = rt.variance_explained(x, run.features, estimator=estimator, cv="split")
+        chosen = cast(Estimator, estimator)  # text of a row, checked by the metric
+        result = rt.variance_explained(x, run.features, estimator=chosen, cv="split")
         if "token" in result.dims and estimator == "pooled":
             result = result["explained"].sum("token") / result["total"].sum("token")
         elif "token" in result.dims:

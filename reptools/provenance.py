@@ -40,6 +40,16 @@ def versions() -> dict[str, str]:
     return found | {name: _version(name) for name in names}
 
 
+def versions_json() -> str:
+    """The same as one line of JSON, written once for a set of imported packages."""
+    return _versions_json(tuple(name in sys.modules for name in _IF_IMPORTED))
+
+
+@cache
+def _versions_json(imported: tuple[bool, ...]) -> str:
+    return json.dumps(versions())
+
+
 @cache
 def _version(name: str) -> str:
     """``__version__`` of a package that is imported by now."""

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+from reptools import schema
 from reptools._version import __version__
 from reptools.cli import computing, describing, output, streams, words
-from reptools.cli.words import Word, metric_words
-from reptools.engine.operation import Metric
-from reptools.engine.registry import find, metrics
+from reptools.cli.words import Word, input_words, option_words
+from reptools.engine.operation import Operation
+from reptools.engine.registry import find, operations
 from reptools.errors import ReptoolsError, ReptoolsWarning, naming
 
 if TYPE_CHECKING:
@@ -23,28 +24,14 @@ if TYPE_CHECKING:
 
 ABOUT = """Analyse what neural networks and brains represent.
 
-An address is a file (run.h5 stands for all its layers) or layers of it by name or pattern
-(run.h5::fc2, 'run.h5::fc*'); for dissimilarity matrices FILE or FILE::rdms/NAME. A failure ends
-with one line on stderr that begins with "error:" and with exit status 2; with --json, stdout then
-holds {"error": {"type": ..., "message": ...}}."""
+An address is a file (run.h5 stands for all its layers), layers of it by name or pattern
+(run.h5::fc2, 'run.h5::fc*'), or a pattern of files ('runs/*.h5'); for dissimilarity matrices FILE
+or FILE::rdms/NAME. A system is called as its file says, or as the address says (a=run.h5).
+
+A failure ends with one line on stderr that begins with "error:" and with exit status 2; with
+--json, stdout then holds {"error": {"type": ..., "message": ...}}."""
 
 JSON_WANTED = "reptools.json"
-INPUTS: dict[str, tuple[Word, ...]] = {
-    "pair": (words.X, words.Y, words.LAYERS, *words.PLACES),
-    "feature": (words.X, words.FEATURES, words.LAYERS, *words.PLACES),
-    "single": (words.X, words.LAYERS, *words.PLACES),
-    "rdms": (words.RDM_X, words.RDM_Y, *words.PLACES),
-    "models": (words.RDM_X, words.MODELS, *words.PLACES),
-    "transfer": (words.X, words.TESTED, words.FEATURES, words.LAYERS, *words.PLACES),
-}
-EXAMPLES = {
-    "pair": "run.h5::fc1 other.h5",
-    "feature": "run.h5 --features easy,hard",
-    "single": "run.h5 --step all --out result.csv",
-    "rdms": "brain.h5::rdms/human brain.h5::rdms/monkey",
-    "models": "brain.h5::rdms/human models.h5",
-    "transfer": "run.h5 --features easy --at token=last",
-}
 
 
 def run() -> None:
@@ -63,7 +50,7 @@ def build_app() -> typer.Typer:
         cls=_root_group(),
         help=ABOUT,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         rich_markup_mode=None,  # plain text, which pipes and narrow screens can show
         pretty_exceptions_enable=False,
         # --n_units and --n-units, variance-explained and variance_explained are the same word
@@ -90,39 +77,50 @@ def _add_describing(app: typer.Typer) -> None:
         "List every deviation of a file from the schema (exit status 1).",
         "validate run.h5 --deep",
     )
-    summary = "List the metrics, or tell all of one."
+    summary = "List the metrics and interventions, or tell all of one."
     _add(app, "metrics", describing.metrics, (words.NAME, json), summary, "metrics rsa")
 
 
 def _compute_group() -> typer.Typer:
-    """One command a metric, each made from its record."""
+    """One command an operation, each made from its declaration."""
     import typer
 
     group = typer.Typer(
         cls=_metric_group(),
-        help="Evaluate any metric; `reptools compute NAME --help` shows its options.",
+        help="Evaluate any metric or intervention; `reptools compute NAME --help` tells all of it.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    for record in metrics().values():
-        example = f"compute {record.name} {EXAMPLES[record.kind]}"
-        _add_metric(group, record.name, record, INPUTS[record.kind], example)
+    for operation in operations().values():
+        _add_operation(group, operation.name, operation, f"compute {_example(operation)}")
     return group
+
+
+def _example(operation: Operation) -> str:
+    """A command line as somebody would write it."""
+    rdms = next(iter(operation.sides.values())).group == schema.RDMS
+    if operation.compares:
+        pair = "brain.h5::rdms/human brain.h5::rdms/monkey" if rdms else "run.h5::fc1 other.h5"
+        return f"{operation.name} {pair}"
+    words = ["rdms.h5" if rdms else "run.h5"]
+    for word in input_words(operation)[1:]:
+        value = {"models": "models.h5", "features": "easy,hard", "target": "easy"}
+        words.append(f"{word.flag} {value.get(word.name, 'other.h5')}")
+    return " ".join([operation.name, *words])
 
 
 def _add_shortcuts(app: typer.Typer) -> None:
     """The three questions that are asked most, and the page that asks them all."""
-    variance, probe = find("variance_explained"), find("probe")
-    example = "variance run.h5 --step all --out curves.csv"
-    _add_metric(app, "variance", variance, INPUTS["feature"], example)
-    reading = (words.X, words.TARGET, words.LAYERS, *words.PLACES)
-    _add_metric(app, "probe", probe, reading, "probe run.h5 --target digit --cv 10")
-    pairs = [record for record in metrics().values() if record.kind == "pair"]
+    example = "variance 'runs/*.h5' --step all --out curves.csv"
+    _add_operation(app, "variance", find("variance_explained"), example)
+    _add_operation(app, "probe", find("probe"), "probe run.h5 --target digit --cv 10")
+    pairs = [one for one in operations().values() if one.compares and not _of_rdms(one)]
+    pair = (Word("x", input_words(pairs[0])[0].help, required=True), Word("y", words.SECOND))
     _add(
         app,
         "compare",
         computing.compare,
-        (*INPUTS["pair"], words.METRIC, *metric_words(pairs), *words.OUTPUT),
+        (*pair, words.METRIC, *_selecting(), *option_words(pairs), *words.OUTPUT),
         "Compare two files layer by layer, or one with itself.",
         "compare a.h5 b.h5 --metric rsa --compare pearson",
     )
@@ -132,12 +130,19 @@ def _add_shortcuts(app: typer.Typer) -> None:
     _add(app, "report", computing.report, page, summary, "report a.h5 b.h5 --out report.html")
 
 
-def _add_metric(
-    app: typer.Typer, name: str, record: Metric, inputs: Sequence[Word], example: str
-) -> None:
-    function = functools.partial(computing.compute, record)
-    taken = (*inputs, *metric_words([record]), *words.OUTPUT)
-    _add(app, name, function, taken, record.summary, example)
+def _of_rdms(operation: Operation) -> bool:
+    return next(iter(operation.sides.values())).group == schema.RDMS
+
+
+def _selecting() -> tuple[Word, ...]:
+    return (words.LAYERS, *words.PLACES, words.STIMULI)
+
+
+def _add_operation(app: typer.Typer, name: str, operation: Operation, example: str) -> None:
+    function = functools.partial(computing.compute, operation)
+    options = option_words([operation])
+    taken = (*input_words(operation), *_selecting(), *options, *words.OUTPUT)
+    _add(app, name, function, taken, words.unmarked(operation.summary), example)
 
 
 def _add(

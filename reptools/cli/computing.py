@@ -1,11 +1,10 @@
-"""Commands that compute: any metric of the registry, and a report of several."""
+"""Commands that compute: any operation of the registry, and a report of several."""
 
 from __future__ import annotations
 
 import json as _json
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import xarray as xr
@@ -13,88 +12,91 @@ import xarray as xr
 from reptools import schema
 from reptools.cli import output
 from reptools.cli.sources import (
-    Asked,
-    Selection,
-    check_asked,
-    features_of,
-    layers_at,
+    SEPARATOR,
+    addresses,
     listed,
-    rdms_at,
-    split,
+    opened,
+    refuse_layers_twice,
     wanted,
 )
-from reptools.cli.stacking import stacked
-from reptools.cli.words import option_name, plain
-from reptools.engine.calling import evaluate, grid, read_side
-from reptools.engine.operation import ON_RDMS, Metric
-from reptools.engine.options import bind
+from reptools.cli.words import option_name, short
+from reptools.engine.inputs import ActivationsInput, FeaturesInput, ModelsInput, RdmInput
+from reptools.engine.loops import Asked, asked, compared, computed, sides_of
+from reptools.engine.operation import Operation, Result
 from reptools.engine.registry import find
-from reptools.errors import DimensionError, ParameterError, ReptoolsError, naming, some
-
-Notes = list[str]
+from reptools.engine.selecting import pick
+from reptools.engine.systems import sites_of
+from reptools.engine.table import by_layer
+from reptools.errors import ParameterError, naming
 
 
 def compute(
-    record: Metric,
+    operation: Operation,
     *,
-    x: str,
-    y: str | None = None,
-    models: Sequence[str] = (),
-    step: str | None = None,
-    at: Sequence[str] | None = None,
-    layers: str | None = None,
-    features: str | None = None,
     long: bool,
     json: bool,
     out: str | None,
     overwrite: bool,
-    **options: str | None,
+    layers: str | None = None,
+    step: str | None = None,
+    at: Sequence[str] | None = None,
+    stimuli: str | None = None,
+    **given: Any,
 ) -> None:
-    """Evaluate a metric on addresses and hand the result out.
+    """Evaluate an operation on addresses and hand the result out.
 
-    Pairs give a grid (x, y), the others a dimension ``layer`` (``rdm`` where the inputs are
-    dissimilarity matrices), also for a single one: the shape of a result does not depend on how
-    many layers an address names.
+    What takes two sides gives a grid (x, y), all else a dimension ``layer`` (``rdm`` where the
+    inputs are dissimilarity matrices), and ``system`` before it where several files or a pattern
+    are given: the shape hangs on what was written, not on how many layers there are.
     """
-    addresses = [address for address in (x, y, *models) if address is not None]
-    output.check_out(out, [split(address)[0] for address in addresses], overwrite=overwrite)
-    asked = Asked(wanted(at, step), listed(layers))
-    with naming(record.name):
-        bound = bind(record.parameters, _given(record, options), text=True)
-    with ExitStack() as files:
-        with naming(record.name):
-            chosen = [
-                files.enter_context(
-                    rdms_at(address, asked) if record.kind in ON_RDMS else layers_at(address, asked)
-                )
-                for address in addresses
-            ]
-            notes = check_asked(asked, chosen)
-        if record.kind in ("pair", "rdms"):
-            result = _grid(record, chosen, bound)
-        elif record.kind == "models":
-            result = _against_models(record, chosen[0], chosen[1:], bound)
-        elif record.kind == "transfer":
-            result = _between(record, chosen, features, bound)
-        else:
-            result = _by_layer(record, chosen[0], features, bound)
-        _keep_places(result, chosen)
-    notes = [*(note for one in chosen for note in one.picked.notes), *notes]
+    texts = {name: _texts(given.pop(name, None)) for name in _addressed(operation)}
+    features = {
+        name: listed(given.pop(name, None))
+        for name, kind in operation.inputs.items()
+        if isinstance(kind, FeaturesInput)
+    }
+    every = [text for one in texts.values() for text in one]
+    paths = [address.path for text in every for address in _addresses(text)]
+    output.check_out(out, paths, overwrite=overwrite)
+    with naming(operation.name):
+        what = asked(
+            operation,
+            _given(operation, given),
+            layers=listed(layers),
+            places=wanted(at, step),
+            stimuli=stimuli or "exact",
+            missing="nan",
+            text=True,
+        )
+        run = _grid if operation.compares else _by_layer
+        result = run(what, texts, features)
+    notes = list(what.notes)
+    if "failures" in result.attrs:
+        failures = _json.loads(result.attrs["failures"])
+        notes += [f"missing (NaN): {place}: {said}" for place, said in failures.items()]
     if out is not None:
         output.write(result, out)
         notes.append(f"written to {out}")
     if json:
         output.print_json(output.as_json(result))
         return
-    print(_headline(result))
+    print(headline(result))
     output.show(result, long=long)
     for note in dict.fromkeys(notes):
         print(note)
 
 
 def compare(*, metric: str, **rest: Any) -> None:
-    """Evaluate a pair metric that is named as an option."""
-    compute(find(metric, kind="pair"), **rest)
+    """Evaluate an operation on two sides that is named as an option."""
+    operation = find(metric.replace("-", "_"))
+    if not operation.compares:
+        raise ParameterError(
+            f"--metric must name what takes two sides, and {operation.name} takes "
+            f"{', '.join(operation.inputs)}. Use reptools compute {operation.name}."
+        )
+    x, y = operation.sides
+    rest[x], rest[y] = rest.pop("x"), rest.pop("y")
+    compute(operation, **rest)
 
 
 def report(
@@ -110,11 +112,17 @@ def report(
     json: bool,
 ) -> None:
     """Write the HTML page."""
-    from reptools.report.build import build_report
+    from reptools.reporting import report as write_report
 
-    output.check_out(out, files, overwrite=overwrite, suffixes=output.PAGE)
-    build_report(
-        files,
+    found, _ = addresses(files)
+    if named := next((one for one in found if one.patterns is not None), None):
+        raise ParameterError(
+            f"{named.path}::{','.join(named.patterns or [])} names layers, and a report takes "
+            "whole files. Pass the file, and --layers."
+        )
+    output.check_out(out, [one.path for one in found], overwrite=overwrite, suffixes=output.PAGE)
+    write_report(
+        [one.path for one in found],
         out,
         title=title,
         metrics=listed(metrics),
@@ -127,159 +135,126 @@ def report(
     print(f"written to {out}")
 
 
-def _given(record: Metric, options: Mapping[str, str | None]) -> dict[str, str]:
-    """The options that were written, under the metric's own names; foreign ones stay to fail."""
-    own = {option_name(name): name for name in record.parameters}
+# --- what is written, as what is meant ----------------------------------------------------------
+
+
+def _addressed(operation: Operation) -> list[str]:
+    """Inputs that are written as addresses."""
+    return [name for name, kind in operation.inputs.items() if kind.address]
+
+
+def _texts(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _addresses(text: str) -> list[Any]:
+    group = schema.RDMS if f"::{schema.RDMS}/" in text else schema.LAYERS
+    return addresses([text], group)[0]
+
+
+def _given(operation: Operation, options: Mapping[str, Any]) -> dict[str, str]:
+    """The options that were written, under the operation's own names; foreign ones stay to fail."""
+    own = {option_name(name): name for name in operation.parameters}
     return {own.get(key, key): text for key, text in options.items() if text is not None}
 
 
-# --- kinds of metrics ---------------------------------------------------------------------------
-
-
-def _grid(record: Metric, chosen: Sequence[Selection], bound: Mapping[str, Any]) -> xr.DataArray:
+def _grid(what: Asked, texts: Mapping[str, list[str]], features: Mapping[str, Any]) -> xr.DataArray:
     """Everything at x against everything at y; x against itself without y."""
-    with naming(record.name):
-        for one in chosen:
-            _refuse_mixed(one.arrays, {schema.STIMULUS, f"{schema.STIMULUS}_", schema.UNIT})
-        # full addresses, so that messages tell fc1 of one file from fc1 of another
-        sides = [
-            {name: read_side(record, data, name) for name, data in one.arrays.items()}
-            for one in chosen
-        ]
-        result = grid(record, sides[0], sides[-1], bound)
-    names = [list(one.names.values()) for one in chosen]
-    return result.assign_coords(x=names[0], y=names[-1])
+    kind = next(iter(what.operation.sides.values()))
+    patterns = _patterns(what)
+    given = {name: texts[name] for name in what.operation.sides if texts[name]}
+    refuse_layers_twice([text for side in given.values() for text in side], patterns, kind.group)
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(opened(side, patterns, kind.group))
+            for name, side in given.items()
+        }
+        return compared(what, *sides_of(what, files))
 
 
-def _by_layer(
-    record: Metric, chosen: Selection, features: str | None, bound: Mapping[str, Any]
-) -> xr.DataArray:
-    """Every layer by itself, with or without features."""
-    with naming(record.name):
-        own = () if schema.UNIT in record.dims else (schema.UNIT,)
-        _refuse_mixed(chosen.arrays, {schema.STIMULUS, *own})
-    extra = [features_of(chosen, features)] if record.kind == "feature" else []
-    results = {}
-    for address, data in chosen.arrays.items():
-        with about(address):
-            results[chosen.names[address]] = evaluate(record, (data, *extra), bound)
-    return stacked(results, "layer", record, chosen.arrays.values())
+def _by_layer(what: Asked, texts: Mapping[str, list[str]], features: Mapping[str, Any]) -> Result:
+    """Every layer by itself, with whatever stands beside it."""
+    operation = what.operation
+    first, *others = operation.inputs
+    group, patterns = operation.inputs[first].group, _patterns(what)
+    refuse_layers_twice(texts[first], patterns, group)
+    inputs: dict[str, Any] = {name: names for name, names in features.items() if names is not None}
+    with ExitStack() as stack:
+        files = stack.enter_context(opened(texts[first], patterns, group))
+        for name in others:
+            if texts.get(name):
+                inputs[name] = _other(what, name, texts[name], stack)
+        return computed(what, files, inputs)
 
 
-def _between(
-    record: Metric, chosen: Sequence[Selection], features: str | None, bound: Mapping[str, Any]
-) -> xr.DataArray:
-    """Fitted on each layer of x, tested on the layer of y of the same name.
+def _patterns(what: Asked) -> Sequence[str] | None:
+    assert what.layers is None or isinstance(what.layers, list)
+    return what.layers
 
-    Without y on x itself, whose outer dimensions are crossed: time against time_.
-    """
-    first, second = chosen[0], chosen[-1]
-    theirs = {second.names[address]: data for address, data in second.arrays.items()}
-    if len(first.arrays) == len(theirs) == 1:
-        pairs = [(*next(iter(first.arrays.items())), next(iter(theirs.values())))]
-    else:
-        pairs = [
-            (address, data, theirs[first.names[address]])
-            for address, data in first.arrays.items()
-            if first.names[address] in theirs
-        ]
-    if not pairs:
+
+def _other(what: Asked, name: str, texts: list[str], stack: ExitStack) -> Any:
+    """Another side of the same layers, or models by name."""
+    kind = what.operation.inputs[name]
+    if isinstance(kind, ModelsInput):
+        return _models(texts, stack)
+    assert isinstance(kind, ActivationsInput)
+    files = stack.enter_context(opened(texts, None, kind.group))
+    if len(files.systems) > 1:
+        raise ParameterError(f"--{name} takes one file, and {texts[0]} matches several. Pass one.")
+    (system,) = files.systems
+    patterns = files.layers.get(system) if isinstance(files.layers, Mapping) else None
+    if patterns is None:
+        return files.systems[system]
+    (sites,) = sites_of([files], kind, ())
+    if len(sites) > 1:
         raise ParameterError(
-            f"{record.name}: {first.path} and {second.path} share no layer by name: "
-            f"{some(first.names.values())} against {some(theirs)}. Name one of each."
+            f"--{name} takes a file or one layer, and {texts[0]} names {len(sites)} layers. Pass "
+            "one."
         )
-    with naming(record.name):
-        _refuse_mixed({address: x for address, x, _ in pairs}, {schema.STIMULUS, schema.UNIT})
-    table = features_of(first, features)
-    results = {}
-    for address, x, y in pairs:
-        if first is second:
-            outer = [dim for dim in x.dims if dim not in (schema.STIMULUS, schema.UNIT)]
-            y = y.rename({dim: f"{dim}_" for dim in outer})
-        with about(address):
-            results[first.names[address]] = evaluate(record, (x, y, table), bound)
-    return stacked(results, "layer", record, [data for _, *pair in pairs for data in pair])
+    tree, layer = files.systems[system], sites[0].layer
+    return pick(files.where(system), tree, {layer: sites[0].data}, what.places).arrays[layer]
 
 
-def _against_models(
-    record: Metric, chosen: Selection, models: Sequence[Selection], bound: Mapping[str, Any]
-) -> xr.DataArray:
-    """Every dissimilarity matrix at x against all models together."""
-    found = [(one, address) for one in models for address in one.arrays]
-    names = [one.names[address] for one, address in found]
-    twice = {name for name in names if names.count(name) > 1}
-    named = {
-        # the name alone, unless two files have a matrix of that name
-        address if name in twice else name: one.arrays[address]
-        for (one, address), name in zip(found, names, strict=True)
-    }
-    with naming(record.name):
-        _refuse_mixed(chosen.arrays, {schema.STIMULUS, f"{schema.STIMULUS}_"})
-    results = {}
-    for address, data in chosen.arrays.items():
-        with about(address):
-            results[chosen.names[address]] = evaluate(record, (data, named), bound)
-    return stacked(results, "rdm", record, chosen.arrays.values())
+def _models(texts: list[str], stack: ExitStack) -> dict[str, xr.DataArray]:
+    """Models by their names in the files; where two have one name, by their addresses."""
+    sites = []
+    for text in texts:  # each by itself: files of models need no system
+        files = stack.enter_context(opened([text], None, schema.RDMS))
+        sites += sites_of([files], RdmInput(), ())[0]
+    names = [site.layer for site in sites]
+    labels = [site.layer if names.count(site.layer) == 1 else _address(site.said) for site in sites]
+    return {label: site.data for label, site in zip(labels, sites, strict=True)}
 
 
-def _refuse_mixed(arrays: Mapping[str, xr.DataArray], core: set[str]) -> None:
-    """Layers whose results have different shapes make no table: some have to be chosen."""
-    groups: dict[tuple[tuple[str, int], ...], list[str]] = {}
-    for address, data in arrays.items():
-        outer = {str(dim): size for dim, size in data.sizes.items() if dim not in core}
-        groups.setdefault(tuple(sorted(outer.items())), []).append(address)
-    if len(groups) < 2:
-        return
-    said = [
-        f"{dict(shape) or 'no dimensions'} in {names[0]}"
-        + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-        for shape, names in groups.items()
-    ]
-    dims = {dim for shape in groups for dim, _ in shape} - {schema.UNIT}
-    position = f", or one position with --at {min(dims)}=last" if dims else ""
-    largest = max(groups.values(), key=len)
-    layers = ",".join(split(address)[1] or "" for address in largest[:2])
-    more = ",..." if len(largest) > 2 else ""
-    raise DimensionError(
-        f"layers differ in the dimensions of their results: {'; '.join(said)}. Choose layers that "
-        f"agree, such as --layers {layers}{more}{position}."
-    )
-
-
-@contextmanager
-def about(address: str) -> Iterator[None]:
-    """Name the input in every warning and error of a call that sees only one, called x."""
-    with warnings.catch_warnings(record=True) as caught:
-        try:
-            yield
-        except ReptoolsError as error:
-            error.args = (f"{address}: {error}",)
-            raise
-    for warning in caught:
-        warnings.warn(f"{address}: {warning.message}", warning.category, stacklevel=3)
+def _address(said: str) -> str:
+    path, _, name = said.rpartition(SEPARATOR)
+    return f"{path}{SEPARATOR}{schema.RDMS}/{name}"
 
 
 # --- what is said of a result -------------------------------------------------------------------
 
 
-def _keep_places(result: xr.DataArray, chosen: Sequence[Selection]) -> None:
-    """Keep in the result which positions were chosen; where all agree, as a coordinate too."""
-    at = {one.path: one.at for one in chosen if one.at}
-    if not at:
-        return
-    result.attrs["at"] = _json.dumps(at)
-    for dim in dict.fromkeys(dim for one in chosen for dim in one.at):
-        values = {one.at.get(dim) for one in chosen}
-        if len(values) == 1 and dim not in result.dims and dim not in result.coords:
-            result.coords[dim] = values.pop()
-
-
-def _headline(result: xr.DataArray) -> str:
+def headline(result: Result) -> str:
     """What was computed, from what: the options are part of the number's meaning."""
     attrs = result.attrs
-    said = {"estimator", "cv"} if "cv" in attrs else {"estimator"}
-    options = {k: v for k, v in _json.loads(attrs["params"]).items() if k not in said}
-    parts = [f"{attrs['n_stimuli']} stimuli", str(attrs["estimator"])]
-    parts += [f"{name}={plain(value)}" for name, value in options.items() if plain(value) != "none"]
-    parts += [str(attrs["cv"])] if "cv" in attrs else []
-    return f"{result.name}: {'; '.join(parts)}"
+    facts = {
+        key: f"{key} by layer" if by_layer(result, key) else str(attrs[key])
+        for key in ("n_stimuli", "estimator", "cv")
+        if key in attrs
+    }
+    every = list((by_layer(result, "params") or {"": attrs["params"]}).values())
+    each = [_json.loads(one) for one in every]
+    options = {
+        key: short(value) if all(one[key] == value for one in each) else "by layer"
+        for key, value in each[0].items()
+        if key not in facts
+    }
+    parts = [facts["estimator"]]
+    if "n_stimuli" in attrs:
+        n = attrs["n_stimuli"]
+        parts.insert(0, facts["n_stimuli"] if isinstance(n, str) else f"{n} stimuli")
+    parts += [f"{key}={value}" for key, value in options.items() if value != "none"]
+    parts += [facts["cv"]] if "cv" in facts else []
+    return f"{attrs['metric']}: {'; '.join(parts)}"

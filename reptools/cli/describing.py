@@ -10,10 +10,10 @@ import xarray as xr
 
 from reptools import schema, store
 from reptools.cli import output
-from reptools.cli.sources import opened
-from reptools.cli.words import allowed, plain
-from reptools.engine.operation import INPUTS, Metric
-from reptools.engine.registry import find, list_metrics
+from reptools.cli.sources import one_file
+from reptools.cli.words import allowed, plain, short, unmarked
+from reptools.engine.operation import Operation
+from reptools.engine.registry import MetricTable, find, interventions, list_metrics
 from reptools.errors import some
 from reptools.provenance import from_json
 
@@ -22,7 +22,7 @@ from reptools.provenance import from_json
 
 def info(*, file: str, json: bool) -> None:
     """Print what a file holds; no activation is read."""
-    with opened(file) as tree:
+    with one_file(file) as tree:
         found = contents(tree, file)
     if json:
         output.print_json(found)
@@ -154,85 +154,99 @@ def validate(*, file: str, deep: bool, json: bool) -> int:
 def metrics(*, name: str | None, json: bool) -> None:
     """Print the registry, or all there is to know of one metric."""
     if name is not None:
-        record = find(name.replace("-", "_"))
+        operation = find(name.replace("-", "_"))
         if json:
-            output.print_json(described(record))
+            output.print_json(described(operation))
         else:
-            _print_metric(record)
+            _print_metric(operation)
         return
-    table = list_metrics()
-    rows = table.rows()
+    table, changing = list_metrics(), MetricTable(tuple(interventions().values()))
     if json:
-        output.print_json(rows)
+        output.print_json([*table.rows(), *changing.rows()])
         return
-    header, cells = list(rows[0]), [list(row.values()) for row in rows]
-    if output.fits(header, cells):
-        output.print_table(header, cells)
-    else:  # the same in paragraphs, where a table has no room
-        for record in table:
-            print(f"{record.name}({', '.join(INPUTS[record.kind])})")
-            output.print_text([record.summary, _in_words(record)], indent=4)
+    for listed in (table, changing):
+        if listed is changing:
+            print("\ninterventions")
+        rows = listed.rows()
+        header, cells = list(rows[0]), [[*map(unmarked, row.values())] for row in rows]
+        if output.fits(header, cells):
+            output.print_table(header, cells)
+        else:  # the same in paragraphs, where a table has no room
+            for operation in listed:
+                print(f"{operation.name}({', '.join(operation.inputs)})")
+                output.print_text([unmarked(operation.summary), _in_words(operation)], indent=4)
     print("reptools metrics NAME tells all of one; reptools compute NAME --help its use")
 
 
-def _in_words(record: Metric) -> str:
+def _in_words(operation: Operation) -> str:
     """Everything that the columns of the table say, in one line."""
     better = {"higher": "higher is better", "lower": "lower is better", "neither": "no direction"}
-    facts = [better[record.better], f"{record.bounds[0]:g} to {record.bounds[1]:g}"]
-    facts += ["symmetric"] if record.symmetric else []
-    facts += ["a metric in the mathematical sense"] if record.proper else []
-    facts.append(f"invariant to {', '.join(record.invariances) or 'nothing declared'}")
-    facts.append(f"runs on {', '.join(record.backends)}")
-    facts += [f"a result over {', '.join(record.dims)}"] if record.dims else []
-    facts += ["needs repetitions"] if record.repeats == "required" else []
+    facts = [better[operation.better], f"{operation.bounds[0]:g} to {operation.bounds[1]:g}"]
+    facts += ["symmetric"] if operation.symmetric else []
+    facts += ["a metric in the mathematical sense"] if operation.proper else []
+    facts.append(f"invariant to {', '.join(operation.invariances) or 'nothing declared'}")
+    facts.append(f"runs on {', '.join(operation.backends)}")
+    facts += [f"a result over {', '.join(operation.dims)}"] if operation.dims else []
+    facts += ["needs repetitions"] if operation.repeats == "required" else []
     return "; ".join(facts)
 
 
-def described(record: Metric) -> dict[str, Any]:
-    """A record as plain data."""
+def described(operation: Operation) -> dict[str, Any]:
+    """An operation as plain data."""
     return {
-        "name": record.name,
-        "summary": record.summary,
-        "kind": record.kind,
-        "takes": list(INPUTS[record.kind]),
+        "name": operation.name,
+        "summary": unmarked(operation.summary),
+        "intervention": operation.intervention,
+        "takes": list(operation.inputs),
         "options": [
-            {"name": p.name, "allowed": p.description, "default": plain(p.default)}
-            for p in record.parameters.values()
+            {
+                "name": p.name,
+                "allowed": p.description,
+                "default": plain(p.default),
+                "meaning": unmarked(p.text),
+            }
+            for p in operation.parameters.values()
         ],
-        "better": record.better,
-        "bounds": list(record.bounds),
-        "symmetric": record.symmetric,
-        "proper": record.proper,
-        "invariances": list(record.invariances),
-        "backends": list(record.backends),
-        "dims": list(record.dims),
-        "repetitions": record.repeats,
-        "held_out": record.resamples,
+        "better": operation.better,
+        "bounds": list(operation.bounds),
+        "symmetric": operation.symmetric,
+        "proper": operation.proper,
+        "invariances": list(operation.invariances),
+        "backends": list(operation.backends),
+        "dims": list(operation.dims),
+        "repetitions": operation.repeats,
+        "held_out": operation.resamples,
     }
 
 
-def _print_metric(record: Metric) -> None:
-    options = [f"{p.name}={p.default!r}" for p in record.parameters.values()]
-    call = f"{record.name}({', '.join([*INPUTS[record.kind], '/', '*', *options])})"
+def _print_metric(operation: Operation) -> None:
+    options = [f"{p.name}={_as_python(p.default)}" for p in operation.parameters.values()]
+    call = f"{operation.name}({', '.join([*operation.inputs, '/', '*', *options])})"
     output.print_text([call], indent=0)
     print()
     facts = [
-        ("better", record.better),
-        ("bounds", f"{record.bounds[0]:g} to {record.bounds[1]:g}"),
-        ("symmetric", "yes" if record.symmetric else "no"),
-        ("a metric in the mathematical sense", "yes" if record.proper else "no"),
-        ("invariant to", ", ".join(record.invariances) or "nothing declared"),
-        ("held out", "yes" if record.resamples else "no"),
-        ("runs on", ", ".join(record.backends)),
-        ("own dimensions", ", ".join(record.dims) or "none"),
+        ("better", operation.better),
+        ("bounds", f"{operation.bounds[0]:g} to {operation.bounds[1]:g}"),
+        ("symmetric", "yes" if operation.symmetric else "no"),
+        ("a metric in the mathematical sense", "yes" if operation.proper else "no"),
+        ("invariant to", ", ".join(operation.invariances) or "nothing declared"),
+        ("held out", "yes" if operation.resamples else "no"),
+        ("runs on", ", ".join(operation.backends)),
+        ("own dimensions", ", ".join(operation.dims) or "none"),
         (
             "repetitions",
-            {"True": "taken", "False": "looped over"}.get(str(record.repeats), "needed"),
+            {"True": "taken", "False": "looped over"}.get(str(operation.repeats), "needed"),
         ),
     ]
     output.print_table(["", ""], facts)
-    rows = [(p.name, plain(p.default), allowed(p)) for p in record.parameters.values()]
+    rows = [(p.name, short(p.default), allowed(p)) for p in operation.parameters.values()]
     print()
     output.print_table(["option", "default", "allowed"], rows)
-    if text := inspect.getdoc(record.kernel):  # python -OO removes docstrings
+    if text := inspect.getdoc(operation.public):  # python -OO removes docstrings
         print(f"\n{text}")
+
+
+def _as_python(default: Any, limit: int = 6) -> str:
+    if isinstance(default, tuple) and len(default) > limit:
+        return f"({', '.join(map(repr, default[:3]))}, ..., {default[-1]!r})"
+    return repr(default)

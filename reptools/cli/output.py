@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -15,13 +14,16 @@ import numpy as np
 import xarray as xr
 
 from reptools import schema
-from reptools.errors import ParameterError, StoreError
+from reptools.engine.operation import Result
+from reptools.engine.table import table
+from reptools.errors import MissingExtraError, ParameterError, StoreError
 from reptools.provenance import now, to_json
 
-HDF5, CSV, PAGE = (".h5", ".nc"), ".csv", (".html", ".htm")
+HDF5, CSV, PARQUET, PAGE = (".h5", ".nc"), ".csv", ".parquet", (".html", ".htm")
 OTHER = f"{schema.STIMULUS}_"
+UNITS = "n_units"  # 0 where a system has no such layer: nothing is printed of it
 # dimensions that make the columns of a table, where one has room
-ACROSS = ("y", "feature", "model", OTHER)
+ACROSS = ("y", "output", "feature", "model", OTHER)
 ROWS = 200  # a table of more rows shows its first ones; --long all
 Row = Sequence[Any]
 
@@ -34,7 +36,7 @@ def check_out(
     inputs: Iterable[str],
     *,
     overwrite: bool,
-    suffixes: Sequence[str] = (*HDF5, CSV),
+    suffixes: Sequence[str] = (*HDF5, CSV, PARQUET),
 ) -> None:
     """Refuse an output file before anything is computed.
 
@@ -59,15 +61,15 @@ def check_out(
             raise StoreError(f"{out} exists already. Choose another name, or pass --overwrite.")
 
 
-def write(result: xr.DataArray, out: str) -> None:
+def write(result: Result, out: str) -> None:
     """Write a result beside its final name, then rename, so that a file is always whole."""
     path = Path(out)
     aside = path.with_name(f"{path.name}.new")
     try:
         if path.suffix == CSV:
-            with open(aside, "w", encoding="utf-8", newline="") as file:
-                header, rows = long_table(result)
-                csv.writer(file).writerows([header, *([_cell(v) for v in row] for row in rows)])
+            table(result).to_csv(aside, index=False)
+        elif path.suffix == PARQUET:
+            _write_parquet(result, aside)
         else:
             _as_file(result).to_netcdf(aside, engine="h5netcdf")
         os.replace(aside, path)
@@ -76,14 +78,33 @@ def write(result: xr.DataArray, out: str) -> None:
         raise StoreError(f"{out} cannot be written: {error.strerror or error}.") from None
 
 
-def _as_file(result: xr.DataArray) -> xr.DataArray | xr.DataTree:
+def _write_parquet(result: Result, path: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("pyarrow", "table", "a Parquet file") from None
+    table(result).to_parquet(path, index=False)
+
+
+def _as_file(result: Result) -> Result | xr.DataTree:
     """What a netCDF file holds: dissimilarity matrices as the schema has them, all else as it is.
 
     So what one command wrote is an address of the next: ``rdms.h5::rdms/fc1``.
     """
-    if not {schema.STIMULUS, OTHER} <= set(result.dims):
+    if isinstance(result, xr.Dataset) or not {schema.STIMULUS, OTHER} <= set(result.dims):
         return result
     attrs = result.attrs
+    if "system" in result.dims:
+        result = result.stack(site=("system", "layer"), create_index=False)
+        names = zip(result["system"].values, result["layer"].values, strict=True)
+        labels = [f"{system}.{layer}" for system, layer in names]
+        result = result.drop_vars(["system", "layer"]).rename(site="layer")
+        result = result.assign_coords(layer=labels).transpose("layer", ...)
+        result = (
+            result.isel(layer=(result["n_units"] > 0).values)
+            if "n_units" in result.coords
+            else result
+        )
     systems = {entry.get(schema.SYSTEM, "") for entry in json.loads(attrs["inputs"])}
     groups = {
         f"/{schema.RDMS}/{layer.item()}": xr.Dataset(
@@ -104,27 +125,25 @@ def _as_file(result: xr.DataArray) -> xr.DataArray | xr.DataTree:
     return xr.DataTree.from_dict({"/": whole, **groups})
 
 
-def _cell(value: Any) -> Any:
-    """A missing number is an empty cell, which every reader of CSV takes for missing."""
-    return "" if isinstance(value, float) and math.isnan(value) else value
-
-
 # --- JSON ---------------------------------------------------------------------------------------
 
 
-def as_json(result: xr.DataArray) -> dict[str, Any]:
-    """A result as plain data: name, dims, values, coords and attrs."""
+def as_json(result: Result) -> dict[str, Any]:
+    """A result as plain data: name, dims, values (or variables), coords and attrs."""
     coords = {
         str(name): {"dims": list(coord.dims), "values": coord.values.tolist()}
         for name, coord in result.coords.items()
     }
-    return {
-        "name": result.name,
-        "dims": list(result.dims),
-        "values": result.values.tolist(),
-        "coords": coords,
-        "attrs": {str(key): _decoded(value) for key, value in result.attrs.items()},
-    }
+    attrs = {str(key): _decoded(value) for key, value in result.attrs.items()}
+    if isinstance(result, xr.Dataset):
+        variables = {
+            str(name): {"dims": list(one.dims), "values": one.values.tolist()}
+            for name, one in result.data_vars.items()
+        }
+        return {"name": attrs["metric"], "variables": variables, "coords": coords, "attrs": attrs}
+    values = result.values.tolist()
+    dims = list(result.dims)
+    return {"name": result.name, "dims": dims, "values": values, "coords": coords, "attrs": attrs}
 
 
 def _decoded(value: Any) -> Any:
@@ -159,7 +178,9 @@ def long_table(result: xr.DataArray) -> tuple[list[str], list[Row]]:
     others = [str(name) for name in result.coords if name not in dims]
     columns = [_column(result, dim) for dim in dims]
     columns += [result.values.ravel().tolist(), *(_column(result, name) for name in others)]
-    rows: list[Row] = list(zip(*columns, strict=True))
+    recorded = _column(result, UNITS) if UNITS in others else [1] * result.size
+    every = zip(zip(*columns, strict=True), recorded, strict=True)
+    rows: list[Row] = [row for row, n in every if n]
     return [*dims, str(result.name), *others], rows
 
 
@@ -182,16 +203,24 @@ def wide_table(result: xr.DataArray) -> tuple[list[str], list[Row]] | None:
     table = result.transpose(*down, across)
     template = table.isel({across: 0}, drop=True)
     values = table.values.reshape(-1, table.sizes[across]).tolist()
-    keys = zip(*(_column(template, dim) for dim in down), strict=True) if down else [()]
-    rows: list[Row] = [[*key, *row] for key, row in zip(keys, values, strict=True)]
+    keys = list(zip(*(_column(template, dim) for dim in down), strict=True)) if down else [()]
+    recorded = _column(template, UNITS) if UNITS in template.coords else [1] * len(keys)
+    every = zip(keys, values, recorded, strict=True)
+    rows: list[Row] = [[*key, *row] for key, row, n in every if n]
     return [*corner, *map(str, result[across].values.tolist())], rows
 
 
-def show(result: xr.DataArray, *, long: bool = False) -> None:
+def show(result: Result, *, long: bool = False) -> None:
     """Print a result as a table: a grid where one fits the screen, one row a value otherwise.
 
-    Long tables show their first rows, unless ``long`` asks for all.
+    Long tables show their first rows, unless ``long`` asks for all. Of several outputs each has
+    its own.
     """
+    if isinstance(result, xr.Dataset):
+        for name, one in result.data_vars.items():
+            print(f"\n{name}")
+            show(one.rename(name), long=long)
+        return
     wide = None if long else wide_table(result)
     if wide is not None and fits(*wide):
         _print_head(*wide, all_rows=False)

@@ -72,11 +72,15 @@ def checked() -> Iterator[None]:
     finally:
         with suppress(OutputError):  # told above
             sys.stdout.flush()
+        sys.stderr.flush()
         sys.stdout, sys.stderr = before
 
 
 def _stream(found: Any, kind: type[io.FileIO], number: int) -> Any:
-    """A text stream over the same file; where that is closed, over one that cannot be written."""
+    """A text stream over the same file; where that is closed, over one that cannot be written.
+
+    What is no file, such as the output of a notebook, stays as it is.
+    """
     if found is None:  # its number would be taken by the next file that is opened
         file = os.open(os.devnull, os.O_RDONLY)
         if file != number:
@@ -84,7 +88,11 @@ def _stream(found: Any, kind: type[io.FileIO], number: int) -> Any:
         encoding, by_line = "utf-8", False
     else:
         found.flush()
-        number, encoding, by_line = found.fileno(), found.encoding, found.line_buffering
+        try:
+            number = found.fileno()
+        except io.UnsupportedOperation:
+            return found
+        encoding, by_line = found.encoding, found.line_buffering
     return io.TextIOWrapper(
         io.BufferedWriter(kind(number, "w", closefd=False)),
         encoding=encoding,

@@ -1,4 +1,4 @@
-"""Every argument and option of the command line, said once; metric options come from the record.
+"""Every argument and option of the command line, said once; an operation's own from its text.
 
 Values arrive as text and are parsed by whoever knows their meaning, so that a command and a call
 from Python meet the same checks.
@@ -7,11 +7,13 @@ from Python meet the same checks.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from reptools.engine.operation import Metric
+from reptools.engine.inputs import FeaturesInput, ModelsInput
+from reptools.engine.operation import Operation
 from reptools.engine.options import Parameter
 
 
@@ -46,26 +48,11 @@ class Word:
 
 FILE = Word("file", "A file of the reptools schema, or what a killed writer left.", required=True)
 FILES = Word("files", "Files of the reptools schema.", type=list[str], required=True)
-X = Word(
-    "x",
-    "run.h5 for all layers, run.h5::fc2 for one, 'run.h5::fc*' for some.",
-    required=True,
-)
-Y = Word("y", "The other side, written alike; without it x is compared with itself.")
-TESTED = Word(
-    "y",
-    "Where what was fitted on x is tested: the same units, layer by layer. Without it x itself, "
-    "each of its positions against each other (time against time_).",
-)
-RDM_X = Word(
-    "x", "rdms.h5 for all dissimilarity matrices, rdms.h5::rdms/NAME for one.", required=True
-)
-RDM_Y = Word("y", "The others, written alike; without it x is compared with itself.")
-MODELS = Word(
-    "models",
-    "Models of them: dissimilarity matrices, written alike.",
-    type=list[str],
-    required=True,
+SECOND = "The other side, written alike; without it x is compared with itself."
+MANY = " Several files, or a pattern in quotes such as 'runs/*.h5', give a dimension system."
+OTHER_LAYERS = (
+    "An open file whose layer of the same name is taken, or FILE::LAYER for all. Without it each "
+    "layer itself, its outer dimensions crossed (time against time_)."
 )
 
 STEP = Word(
@@ -87,12 +74,6 @@ LAYERS = Word(
     "Names or patterns of layers of whole files, joined by commas: 'fc*,block.?'. [default: all]",
     "--layers",
 )
-FEATURES = Word(
-    "features", "Names or patterns of features, joined by commas. [default: all]", "--features"
-)
-TARGET = Word(
-    "features", "Feature to read out, or several joined by commas.", "--target", required=True
-)
 DEEP = Word("deep", "Also read every value and check it.", "--deep", bool)
 JSON = Word(
     "json",
@@ -104,25 +85,53 @@ JSON = Word(
 LONG = Word("long", "One row a value, with all that belongs to it.", "--long", bool)
 OUT = Word(
     "out",
-    "Also write the result: .h5 or .nc (netCDF-4) or .csv (one row a value). Dissimilarity "
-    "matrices in .h5 or .nc are then addresses: out.h5::rdms/NAME.",
+    "Also write the result: .h5 or .nc (netCDF-4), .csv or .parquet (tidy tables, one row a "
+    "value). Dissimilarity matrices in .h5 or .nc are then addresses: out.h5::rdms/NAME.",
     "--out",
+)
+STIMULI = Word(
+    "stimuli",
+    "exact | common: whether inputs must have the same stimuli, or are cut to those that all "
+    "share. [default: exact]",
+    "--stimuli",
 )
 OVERWRITE = Word("overwrite", "Let --out replace a file.", "--overwrite", bool)
 PAGE = Word("out", "The HTML page to write.", "--out", required=True)
-NAME = Word("name", "A metric, to be told all of it.")
+NAME = Word("name", "A metric or intervention, to be told all of it.")
 TITLE = Word("title", "Title of the page.", "--title")
-NAMES = Word("metrics", "Names of metrics, joined by commas. [default: as the report]", "--metrics")
+NAMES = Word(
+    "metrics",
+    "Names of metrics and interventions, joined by commas. [default: all]",
+    "--metrics",
+    metavar="NAMES",
+)
 METRIC = Word(
-    "metric", "Any pair metric of `reptools metrics`. [default: cka]", "--metric", default="cka"
+    "metric", "Any metric that takes x and y alone. [default: cka]", "--metric", default="cka"
 )
 TRACEBACK = Word("traceback", "Show where an error came from.", "--traceback", bool)
 
 PLACES = (STEP, AT)
 OUTPUT = (LONG, JSON, OUT, OVERWRITE)
-TAKEN = {
-    word.name for word in (X, Y, MODELS, LAYERS, FEATURES, *PLACES, *OUTPUT, METRIC, TRACEBACK)
-}
+TAKEN = {word.name for word in (LAYERS, STIMULI, *PLACES, *OUTPUT, METRIC, TRACEBACK)}
+
+
+def input_words(operation: Operation) -> list[Word]:
+    """The inputs of an operation: its sides by their place, features and models by their name."""
+    words: list[Word] = []
+    sides = list(operation.sides)
+    for name, kind in operation.inputs.items():
+        if operation.compares:
+            first = name == sides[0]
+            words.append(Word(name, kind.help if first else SECOND, required=first))
+        elif name == sides[0]:
+            words.append(Word(name, kind.help + MANY, type=list[str], required=True))
+        elif isinstance(kind, ModelsInput):
+            words.append(Word(name, kind.help, f"--{name}", list[str], required=True))
+        elif kind.side:
+            words.append(Word(name, OTHER_LAYERS, f"--{name}", metavar="FILE"))
+        elif isinstance(kind, FeaturesInput):
+            words.append(Word(name, kind.help, f"--{name}", metavar="NAMES"))
+    return words
 
 
 def option_name(parameter: str) -> str:
@@ -130,27 +139,41 @@ def option_name(parameter: str) -> str:
     return f"metric_{parameter}" if parameter in TAKEN else parameter
 
 
-def metric_words(records: Iterable[Metric]) -> list[Word]:
-    """One text option for each option of the metrics; where they differ, each says its own."""
-    records = list(records)
+def option_words(operations: Iterable[Operation]) -> list[Word]:
+    """One text option for each option of the operations; where they differ, each says its own."""
+    operations = list(operations)
     found: dict[str, dict[str, list[str]]] = {}
-    for record in records:
-        for name, parameter in record.parameters.items():
-            found.setdefault(name, {}).setdefault(describe(parameter), []).append(record.name)
+    for operation in operations:
+        for name, parameter in operation.parameters.items():
+            said = describe(parameter, brief=len(operations) > 1)
+            found.setdefault(name, {}).setdefault(said, []).append(operation.name)
     words = []
-    for name, said in found.items():
+    for name, said_by in found.items():
         text = "; ".join(
-            described if len(names) == len(records) else f"{', '.join(names)}: {described}"
-            for described, names in said.items()
+            described if len(names) == len(operations) else f"{', '.join(names)}: {described}"
+            for described, names in said_by.items()
         )
         keyword = option_name(name)
         words.append(Word(keyword, text, f"--{keyword.replace('_', '-')}"))
     return words
 
 
-def describe(parameter: Parameter) -> str:
-    """What an option accepts and what it is without a word."""
-    return f"{allowed(parameter)} [default: {plain(parameter.default)}]"
+def describe(parameter: Parameter, *, brief: bool = False) -> str:
+    """What an option means, what it accepts, and what it is without a word."""
+    said = f"{allowed(parameter)} [default: {short(parameter.default)}]"
+    return said if brief or not parameter.text else f"{unmarked(parameter.text)} Values: {said}"
+
+
+def unmarked(text: str) -> str:
+    """A docstring's text without its marks: ``C`` is C, and :func:`readout` is readout."""
+    return re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("``", "")
+
+
+def short(value: Any, limit: int = 6) -> str:
+    """A default that has room in a line: of many values the first ones and the last."""
+    if isinstance(value, (tuple, list)) and len(value) > limit:
+        return f"{plain(value[:3])},...,{value[-1]} ({len(value)} values)"
+    return plain(value)
 
 
 def allowed(parameter: Parameter) -> str:

@@ -1,318 +1,349 @@
-"""From what a user passes to a labelled result: the one road every metric call takes.
+"""From what a user passes to a labelled result: the one road every call takes.
 
-read inputs -> line up stimuli -> fix folds and seed -> bare slabs (checked, prepared) -> kernel
--> put labels and provenance on.
+read inputs -> line up stimuli -> fix folds and seed -> bare slabs (checked, prepared) -> kernels
+-> put into a result of full shape, with labels and provenance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from reptools.engine.operation import INPUTS, ON_RDMS, Context, Metric, Score
-from reptools.engine.options import bind
+from reptools.engine.context import Context, context_of
+from reptools.engine.inputs import ActivationsInput, Beside, Given, Input
+from reptools.engine.inputs.activations import sorted_by_label
+from reptools.engine.operation import Operation, Result, Wiring, given_context
 from reptools.engine.reading import Slabs, between, placing
-from reptools.engine.results import FEATURE, Stack, finish, joined, outer_coords
-from reptools.entering import labels, rdms
-from reptools.entering.features import as_features, several
-from reptools.entering.labels import REPETITION, STIMULUS, UNIT, Index, Side, place
-from reptools.errors import (
-    DataError,
-    DimensionError,
-    FeatureError,
-    ParameterError,
-    naming,
-    some,
-    warn,
-)
-from reptools.statistics.features.design import Feature
-from reptools.statistics.folds import Sampling
+from reptools.engine.results import Room, attributes, joined, outer_coords
+from reptools.entering import labels
+from reptools.entering.labels import STIMULUS, UNIT, Index
+from reptools.entering.rdms import OTHER, RdmSide
+from reptools.errors import DataError, DimensionError, naming
 
-MODEL = "model"
+Named = tuple[Any, str]  # a value and what messages call it
 
 
-def evaluate(record: Metric, args: Sequence[Any], options: Mapping[str, Any]) -> xr.DataArray:
-    """Call a metric on user input. Raises what the metric and its inputs raise, named."""
-    with naming(record.name):
-        expected = INPUTS[record.kind]
-        if len(args) != len(expected):
-            raise ParameterError(
-                f"it takes {len(expected)} inputs ({', '.join(expected)}), got {len(args)}. "
-                "Options are passed by name."
-            )
-        bound = bind(record.parameters, options)
-        if record.kind == "rdms":
-            a, b = (read_side(record, v, n) for v, n in zip(args, expected, strict=True))
-            return grid(record, {"a": a}, {"b": b}, bound, one_cell=True)
-        if record.kind == "models":
-            return _against_models(record, args[0], args[1], bound)
-        if record.kind in ("pair", "transfer"):
-            return _pair_call(record, args, bound)
-        x = read_side(record, args[0], "x")
-        return _over_x(record, x, args[1:], bound)
+@dataclass(frozen=True)
+class Outcome:
+    """A result and what was found of the units on the way.
+
+    Attributes
+    ----------
+    result : DataArray or Dataset
+        Labelled.
+    n_units : int
+        Of the first side; 0 for dissimilarities.
+    n_dead : array over the outer dimensions of the first side
+        Units without variance.
+    outer : tuple of str
+        These dimensions.
+    """
+
+    result: Result
+    n_units: int
+    n_dead: np.ndarray[Any, Any]
+    outer: tuple[str, ...]
 
 
-def read_side(record: Metric, x: Any, name: str) -> Any:
-    """One input as the metric takes it; rows in label order for fits that must repeat exactly."""
-    if record.kind in ON_RDMS:
-        return rdms.as_rdm_side(x, name)
-    side = labels.as_side(x, name)
-    if record.repeats:
-        side = labels.with_repetitions(side)
-    if record.repeats == "required" and (not side.leading or side.data.sizes[REPETITION] < 2):
-        raise DimensionError(
-            f"{name} has {side.data.sizes[REPETITION] if side.leading else 'no'} repetition. It "
-            "needs two or more of every stimulus, along a dimension 'repetition'."
-        )
-    return labels.sort_by_label(side) if record.iterative else side
+def evaluate(operation: Operation, args: Sequence[Any], options: Mapping[str, Any]) -> Result:
+    """Call an operation on user input. Raises what it and its inputs raise, named."""
+    with naming(operation.name):
+        operation.check_arity(args)
+        bound = operation.bind(options)
+        wiring = operation.wire(bound)
+        return call(operation, wiring, bound, args).result
 
 
-def _pair_call(record: Metric, args: Sequence[Any], bound: Mapping[str, Any]) -> xr.DataArray:
-    x, y = (read_side(record, arg, name) for arg, name in zip(args[:2], ("x", "y"), strict=True))
-    features = as_features(args[2], x) if record.kind == "transfer" else None
-    if features is not None:
-        y = labels.align_units(x, y)
-    cell = grid(record, {"x": x}, {"y": y}, bound, features, one_cell=True)
-    return cell if features is None or several(args[2]) else cell.isel(feature=0)
+def call(
+    operation: Operation,
+    wiring: Wiring[Any],
+    bound: Mapping[str, Any],
+    args: Sequence[Any],
+    names: Sequence[str] | None = None,
+) -> Outcome:
+    """Evaluate on one set of inputs, whose sides messages call ``names``."""
+    names = list(operation.inputs) if names is None else names
+    given = dict(zip(operation.inputs, zip(args, names, strict=True), strict=True))
+    sides: list[Any] = []
+    for name, kind in operation.sides.items():
+        value, said = given[name]
+        sides.append(_side(operation, kind, value, said, sides[0] if sides else None))
+    besides = {
+        name: kind.read(given[name][0], given[name][1], sides[0])
+        for name, kind in operation.beside.items()
+    }
+    groups = [{side.name: side} for side in sides]
+    return Call(operation, wiring, bound, groups, besides).run(one_cell=True)
 
 
-# --- one side, with or without features ---------------------------------------------------------
+class Call:
+    """One evaluation, of one side or of every first side against every second one."""
 
+    def __init__(
+        self,
+        operation: Operation,
+        wiring: Wiring[Any],
+        bound: Mapping[str, Any],
+        groups: Sequence[Mapping[str, Any]],
+        besides: Mapping[str, Beside],
+    ) -> None:
+        self.operation = operation
+        self.wiring = wiring
+        self.bound = bound
+        self.groups = groups
+        self.besides = besides
+        self.first = next(iter(groups[0].values()))
+        self.last = next(iter(groups[-1].values()))
+        self.context: Context = context_of(self.first, bound)
+        every = [side for group in groups for side in group.values()]
+        self.slabs = Slabs(operation, bound, every)
+        self.inputs = dict(zip(operation.sides, (self.first, self.last), strict=False)) | {
+            name: beside.value for name, beside in besides.items()
+        }
 
-def _over_x(
-    record: Metric, side: Side, targets: Sequence[Any], bound: Mapping[str, Any]
-) -> xr.DataArray:
-    """Evaluate at every outer position of one side and stack; ``targets`` are none or one."""
-    features = as_features(targets[0], side) if targets else None
-    context = make_context(record, side, bound)
-    slabs = Slabs(record, bound, [side])
-    present = Present(record, features)
-    stack = _stack(record, side.outer, features)
-    if UNIT in stack.own:
-        stack.own[UNIT] = side.n_units
-    for index in side.indices():
-        rows, chosen = present.at(side, index)
-        x = slabs.take(side, index) if all(chosen) else None
-        if x is None:
-            continue
+    @property
+    def mirrored(self) -> bool:
+        """Whether both sides of a grid are the same, so that half of it is enough."""
+        return len(self.groups) == 2 and self.groups[0] is self.groups[1]
+
+    def run(self, *, one_cell: bool) -> Outcome:
+        """Score everything; a single call (``one_cell``) has no dimensions ``x`` and ``y``."""
+        outers = [_one_outer(group) for group in self.groups]
+        shared = labels.shared_outer(self.first, self.last) if len(outers) == 2 else []
+        axes = {} if one_cell else {"x": len(self.groups[0]), "y": len(self.groups[-1])}
+        outer = joined(axes, outers[0] | outers[-1])
+        sizes, coords = self.own_dimensions()
+        room = Room(self.wiring, outer, sizes, coords)
+        for beside in self.besides.values():
+            beside.prepare(self.prepared_model)
+        if len(self.groups) == 1:
+            self.over_one_side(room)
+        else:
+            self.over_pairs(room, outers, shared, one_cell=one_cell)
+        for beside in self.besides.values():
+            beside.close(self.operation.name)
+        self.slabs.warn()
+        return self.outcome(room, coords, one_cell=one_cell)
+
+    # --- what the result has ----------------------------------------------------------------
+
+    def own_dimensions(self) -> tuple[dict[str, int], dict[Any, Any]]:
+        """Sizes of the own dimensions, and the coordinates along them."""
+        sizes: dict[str, int] = {}
+        coords: dict[Any, Any] = {}
+        own = self.wiring.own
+        for beside in self.besides.values():
+            for dim, names in beside.coords.items():
+                if dim in own:
+                    sizes[dim], coords[dim] = len(names), list(names)
+        if UNIT in own:
+            sizes[UNIT] = self.last.n_units
+            coords |= self.last.unit_coords()
+        if STIMULUS in own and STIMULUS not in self.wiring.coords:
+            sizes[STIMULUS] = sizes[OTHER] = self.first.n_stimuli
+            coords |= self.first.stimulus_coords()
+            if OTHER in own and self.first.labels is not None:
+                coords[OTHER] = labels.ordered(self.first)
+        for dim, asked in self.wiring.coords.items():
+            found: Any = asked(self.inputs) if callable(asked) else asked
+            if isinstance(found, int):
+                sizes[dim] = found
+            else:
+                sizes[dim], coords[dim] = len(found), np.asarray(found)
+        return {dim: sizes[dim] for dim in own}, coords
+
+    # --- what is computed -------------------------------------------------------------------
+
+    def prepared(self, kind: Any, side: Any, index: Index) -> Any:
+        """One side at one position as kernels take it; None where nothing varies."""
+        x = self.slabs.take(side, index, whole=getattr(kind, "whole", False))
+        if x is None or self.wiring.each is None:
+            return x
         with placing(side, index):
-            summary = record.prepare_side(x, bound, context)
-            score = record.score(summary, *chosen, bound=bound, context=context)
-        stack.put(index, score, rows)
-    present.warn()
-    slabs.warn()
-    if not stack.placed:  # no score has told how many there are
-        known = {STIMULUS: side.n_stimuli, rdms.OTHER: side.n_stimuli}
-        stack.own |= {dim: size for dim, size in known.items() if dim in stack.own}
-    coords = {**outer_coords([side]), **_own_coords(record, stack, side, features)}
-    attrs = {"n_units": side.n_units, "n_dead_units": slabs.most_dead(side.name)}
-    result = finish(record, stack, coords, bound, context, [side], attrs)
-    one = features is not None and not record.jointly and not several(targets[0])
-    return result.isel(feature=0) if one else result
+            return self.wiring.each(x, **given_context(self.wiring.each, self.context))
 
+    def prepared_model(self, model: RdmSide) -> Any:
+        """A model as the matrix is prepared."""
+        return self.prepared(None, model, ())
 
-def _stack(record: Metric, outer: Mapping[str, int], features: list[Feature] | None) -> Stack:
-    """Room for a score at every outer position; no dimension is called like another one."""
-    by_feature = features is not None and not record.jointly
-    sizes = joined(outer, {FEATURE: len(features)} if features and by_feature else {})
-    joined(sizes, dict.fromkeys(record.dims, 0))
-    return Stack(record, sizes)
+    def beside(self, index: Index) -> list[Given] | None:
+        """What kernels are given beside the sides; None where they cannot compute anything."""
+        found = [beside.at(self.first, index) for beside in self.besides.values()]
+        return None if any(one is None for one in found) else [one for one in found if one]
 
+    def scored(self, sides: Sequence[Any], besides: Sequence[Given]) -> Any:
+        """A kernel's answer."""
+        kernel = self.wiring.score
+        arguments = (*sides, *(given.argument for given in besides))
+        return kernel(*arguments, **given_context(kernel, self.context))
 
-def _own_coords(
-    record: Metric, stack: Stack, side: Side, features: list[Feature] | None
-) -> dict[Any, Any]:
-    """Labels of features, units and stimuli, as far as the result has these dimensions."""
-    coords: dict[Any, Any] = {}
-    if features is not None and not record.jointly:
-        coords[FEATURE] = [feature.name for feature in features]
-    if UNIT in record.dims:
-        coords |= side.unit_coords()
-    if STIMULUS in record.dims and STIMULUS not in stack.coords:
-        coords |= side.stimulus_coords()
-        if side.labels is not None and rdms.OTHER in record.dims:
-            coords[rdms.OTHER] = labels.ordered(side)
-    return coords
+    def over_one_side(self, room: Room) -> None:
+        """Every outer position of one side."""
+        (kind,), side = self.operation.sides.values(), self.first
+        for index in labels.positions(side.outer):
+            besides = self.beside(index)
+            if besides is None:
+                continue
+            x = self.prepared(kind, side, index)
+            if x is None:
+                continue
+            with placing(side, index):
+                answer = self.scored([x], besides)
+            room.put(index, answer, besides)
 
+    def over_pairs(
+        self,
+        room: Room,
+        outers: Sequence[Mapping[str, int]],
+        shared: Sequence[str],
+        *,
+        one_cell: bool,
+    ) -> None:
+        """Every pair of sides; a dimension that both have is paired, all others are crossed."""
+        xs, ys = (list(group.values()) for group in self.groups)
+        kind_x, kind_y = self.operation.sides.values()
+        half = self.mirrored and self.operation.symmetric and set(shared) == set(outers[0])
+        # everything of one shared position (a step) is prepared, scored and released together
+        for index in labels.positions({dim: outers[0][dim] for dim in shared}):
+            sx = dict(self.at_shared(kind_x, xs, outers[0], index))
+            same = self.mirrored
+            sy = sx if same else dict(self.at_shared(kind_y, ys, outers[1], index))
+            if self.wiring.many is not None and not self.besides and len(sx) * len(sy) > 1:
+                try:
+                    self.put_many(room, sx, sy, one_cell=one_cell)
+                    continue
+                except DataError:  # pair by pair, to say which
+                    pass
+            for (i, at_x), one in sx.items():
+                besides = self.beside(at_x)
+                for (j, at_y), other in sy.items():
+                    if besides is None or one is None or other is None or (half and j < i):
+                        continue
+                    at = _both(at_x, at_y)
+                    with between(xs[i], at_x, ys[j], at_y):
+                        answer = self.scored([one, other], besides)
+                    room.put((("x", i), ("y", j), *at), answer, besides)
+                    if half and i != j:
+                        room.put((("x", j), ("y", i), *at), answer, besides)
 
-class Present:
-    """Which features vary at a position; constant ones are named once, their scores missing."""
-
-    def __init__(self, record: Metric, features: list[Feature] | None) -> None:
-        self.record = record
-        self.features = features
-        self.constant: dict[str, str] = {}  # feature to where, for the first place found
-        self.varied = False
-
-    def at(self, side: Any, index: Index) -> tuple[list[int] | None, list[list[Feature]]]:
-        """Numbers of the varying features, and a kernel's argument: none where it takes none."""
-        if self.features is None:
-            return None, []
-        here = [feature.at(index) for feature in self.features]
-        for feature in here:
-            if feature.constant:
-                self.constant.setdefault(feature.name, place(side, index) if index else "")
-        rows = [i for i, feature in enumerate(here) if not feature.constant]
-        self.varied = self.varied or bool(rows)
-        return None if self.record.jointly else rows, [[here[i] for i in rows]]
-
-    def warn(self) -> None:
-        """Name what was constant; an error where nothing varied anywhere."""
-        if not self.constant:
+    def put_many(
+        self,
+        room: Room,
+        sx: Mapping[tuple[int, Index], Any],
+        sy: Mapping[tuple[int, Index], Any],
+        *,
+        one_cell: bool,
+    ) -> None:
+        """Score all pairs of one shared position at once."""
+        assert self.wiring.many is not None
+        xs = [key for key, side in sx.items() if side is not None]
+        ys = [key for key, side in sy.items() if side is not None]
+        if not xs or not ys:
             return
-        if not self.varied:
-            raise FeatureError(
-                f"constant over all stimuli: {some(self.constant)}. Pass one that varies."
-            )
-        where = [
-            name if not at or name in self.everywhere() else f"{name} at {at}"
-            for name, at in self.constant.items()
-        ]
-        warn(f"{self.record.name}: constant over all stimuli, score missing (NaN): {some(where)}")
+        table = self.wiring.many([sx[key] for key in xs], [sy[key] for key in ys])
+        for (i, at_x), row in zip(xs, table, strict=True):
+            for (j, at_y), value in zip(ys, row, strict=True):
+                room.put((("x", i), ("y", j), *_both(at_x, at_y)), value)
 
-    def everywhere(self) -> list[str]:
-        """Features without outer dimensions: constant at one position is constant at all."""
-        return [feature.name for feature in self.features or [] if not feature.outer]
+    def at_shared(
+        self, kind: Any, sides: Sequence[Any], outer: Mapping[str, int], shared: Index
+    ) -> Iterator[tuple[tuple[int, Index], Any]]:
+        """Prepared sides at one shared position: one per layer and remaining outer position."""
+        fixed = dict(shared)
+        rest = {dim: size for dim, size in outer.items() if dim not in fixed}
+        for i, side in enumerate(sides):
+            for more in labels.positions(rest):
+                places = {**fixed, **dict(more)}
+                index = tuple((dim, places[dim]) for dim in outer)
+                yield (i, index), self.prepared(kind, side, index)
 
+    # --- what is said of it -----------------------------------------------------------------
 
-# --- pairs of sides -----------------------------------------------------------------------------
+    def outcome(self, room: Room, coords: Mapping[Any, Any], *, one_cell: bool) -> Outcome:
+        """The labelled result."""
+        sides = [side for group in self.groups for side in group.values()]
+        if self.mirrored:
+            sides = sides[: len(self.groups[0])]
+        every = {**outer_coords(sides), **coords}
+        facts: dict[str, Any] = {}
+        dead = self.slabs.most_dead
+        if isinstance(self.first, RdmSide):
+            if not one_cell:
+                every |= {dim: list(group) for dim, group in zip("xy", self.groups, strict=True)}
+        elif len(self.groups) == 1:
+            facts = {"n_units": self.first.n_units, "n_dead_units": dead(self.first)}
+        else:
+            for dim, group in zip("xy", self.groups, strict=True):
+                units = [side.n_units for side in group.values()]
+                lost = [dead(side) for side in group.values()]
+                if one_cell:
+                    facts |= {f"n_units_{dim}": units[0], f"n_dead_units_{dim}": lost[0]}
+                else:
+                    every[dim] = list(group)
+                    every |= {f"n_units_{dim}": (dim, units), f"n_dead_units_{dim}": (dim, lost)}
+        chosen = self.wiring.chosen
+        bound = {**self.bound, **(chosen(self.inputs) if callable(chosen) else chosen)}
+        attrs = attributes(self.operation, self.wiring, bound, self.context, sides, facts)
+        result = room.result(self.operation.name, every, attrs)
+        if self.wiring.finish is not None:
+            result = self.wiring.finish(result, self.inputs)
+        for beside in self.besides.values():
+            if beside.single is not None and beside.single in result.dims:
+                result = result.isel({beside.single: 0})
+        return Outcome(result, self.first.n_units, self.n_dead(), tuple(self.first.outer))
+
+    def n_dead(self) -> np.ndarray[Any, Any]:
+        """Dead units of the first side at every outer position."""
+        found = np.zeros(tuple(self.first.outer.values()), dtype=np.intp)
+        for index, n in self.slabs.dead(self.first).items():
+            found[tuple(i for _, i in index)] = n
+        return found
 
 
 def grid(
-    record: Metric,
-    xs: Mapping[str, Any],
-    ys: Mapping[str, Any],
+    operation: Operation,
+    wiring: Wiring[Any],
     bound: Mapping[str, Any],
-    features: list[Feature] | None = None,
-    *,
-    one_cell: bool = False,
-) -> xr.DataArray:
-    """Score every x against every y; each side is prepared once per outer position.
+    xs: Mapping[str, Named],
+    ys: Mapping[str, Named] | None,
+) -> Result:
+    """Score every x against every y, or every x; each is prepared once per outer position.
 
-    A dimension that both sides share is paired, all others are crossed. The result of one x and
-    one y as ``one_cell`` has no dimensions ``x`` and ``y``.
+    ``xs`` and ``ys`` hold (value, what messages call it) by the label in the result.
     """
-    _refuse_uneven(record, ys)
-    first = next(iter(xs.values()))
-    line_up = rdms.align_rdms if record.kind == "rdms" else labels.align
-    same = xs is ys
-    xs = {name: side if side is first else line_up(first, side) for name, side in xs.items()}
-    ys = xs if same else {name: line_up(first, side) for name, side in ys.items()}
-    x_outer, y_outer = _one_outer(xs), _one_outer(ys)
-    shared = labels.shared_outer(first, next(iter(ys.values())))
-    context = make_context(record, first, bound)
-    slabs = Slabs(record, bound, [*xs.values(), *ys.values()])
-
-    present = Present(record, features)
-    axes = {} if one_cell else {"x": len(xs), "y": len(ys)}
-    stack = _stack(record, joined(axes, x_outer | y_outer), features)
-    if UNIT in stack.own:
-        stack.own[UNIT] = next(iter(ys.values())).n_units
-    names_x, names_y = list(xs.values()), list(ys.values())
-    mirror = same and record.symmetric and set(shared) == set(x_outer)
-    for index in labels.positions({dim: x_outer[dim] for dim in shared}):
-        # everything of one shared position (a step) is prepared, scored and released together
-        sx = _summaries(record, xs, x_outer, index, slabs, bound, context)
-        sy = sx if same else _summaries(record, ys, y_outer, index, slabs, bound, context)
-        if record.many is not None and len(sx) * len(sy) > 1:
-            try:
-                _put_many(record, stack, sx, sy, bound)
-                continue
-            except DataError:  # pair by pair, to say which
-                pass
-        for (i, at_x), one in sx.items():
-            for (j, at_y), other in sy.items():
-                if one is None or other is None or (mirror and j < i):
-                    continue
-                at = _both(at_x, at_y)
-                rows, chosen = present.at(names_x[i], at_x)
-                if not all(chosen):  # no feature varies here
-                    continue
-                with between(names_x[i], at_x, names_y[j], at_y):
-                    score = record.score(one, other, *chosen, bound=bound, context=context)
-                stack.put((("x", i), ("y", j), *at), score, rows)
-                if mirror and i != j:
-                    stack.put((("x", j), ("y", i), *at), score, rows)
-    present.warn()
-    slabs.warn()
-    sides = [*xs.values(), *([] if same else ys.values())]
-    coords = outer_coords(sides)
-    if len(ys) == 1 or UNIT not in record.dims:
-        coords |= _own_coords(record, stack, next(iter(ys.values())), features)
-    attrs: dict[str, Any] = {}
-    for dim, group in (("x", xs), ("y", ys)):
-        counts: dict[str, list[int]] = {}
-        if record.kind not in ON_RDMS:
-            counts[f"n_units_{dim}"] = [side.n_units for side in group.values()]
-            counts[f"n_dead_units_{dim}"] = [slabs.most_dead(s.name) for s in group.values()]
-        if one_cell:
-            attrs |= {name: count for name, (count,) in counts.items()}
-        else:
-            coords[dim] = list(group)
-            coords |= {name: (dim, count) for name, count in counts.items()}
-    return finish(record, stack, coords, bound, context, sides, attrs)
+    first: Any = None
+    groups: list[Mapping[str, Any]] = []
+    for kind, values in zip(operation.sides.values(), (xs, ys), strict=True):
+        if values is None:
+            groups.append(groups[0])
+            continue
+        group: dict[str, Any] = {}
+        for label, (value, said) in values.items():
+            group[label] = _side(operation, kind, value, said, first)
+            first = group[label] if first is None else first
+        groups.append(group)
+    sizes = {name: side.n_units for name, side in groups[1].items()}
+    if UNIT in wiring.own and len(set(sizes.values())) > 1:
+        raise DimensionError(
+            f"it has one value for each unit of y, and the sides have {sizes} units. "
+            "Compare with one y at a time."
+        )
+    return Call(operation, wiring, bound, groups, {}).run(one_cell=False).result
 
 
-def _put_many(
-    record: Metric,
-    stack: Stack,
-    sx: Mapping[tuple[int, Index], Any],
-    sy: Mapping[tuple[int, Index], Any],
-    bound: Mapping[str, Any],
-) -> None:
-    """Score all pairs of one shared position at once."""
-    xs = [key for key, side in sx.items() if side is not None]
-    ys = [key for key, side in sy.items() if side is not None]
-    if not xs or not ys:
-        return
-    table = record.scores([sx[key] for key in xs], [sy[key] for key in ys], bound)
-    for (i, at_x), row in zip(xs, table, strict=True):
-        for (j, at_y), value in zip(ys, row, strict=True):
-            stack.put((("x", i), ("y", j), *_both(at_x, at_y)), Score(value))
+def _side(operation: Operation, kind: Input, value: Any, said: str, first: Any) -> Any:
+    """One side; the first one in label order where the fit is iterative."""
+    if first is None and operation.iterative and isinstance(kind, ActivationsInput):
+        return sorted_by_label(kind, value, said)
+    return kind.read(value, said, first)
 
 
 def _both(at_x: Index, at_y: Index) -> Index:
     """One position of a pair: the shared dimensions once."""
     return (*at_x, *(place for place in at_y if place not in at_x))
-
-
-def _refuse_uneven(record: Metric, ys: Mapping[str, Any]) -> None:
-    """A result with a value for each unit has room for one number of units."""
-    sizes = {name: side.n_units for name, side in ys.items()}
-    if UNIT in record.dims and len(set(sizes.values())) > 1:
-        raise DimensionError(
-            f"{record.name} has one value for each unit of y, and the sides have {sizes} units. "
-            "Compare with one y at a time."
-        )
-
-
-def _against_models(
-    record: Metric, rdm: Any, models: Any, bound: Mapping[str, Any]
-) -> xr.DataArray:
-    """Evaluate at every outer position of one RDM, against several models of it."""
-    side = read_side(record, rdm, "rdm")
-    named = {name: rdms.align_rdms(side, model) for name, model in rdms.as_models(models).items()}
-    context = replace(make_context(record, side, bound), models=tuple(named))
-    slabs = Slabs(record, bound, [side])
-    prepared = []
-    for model in named.values():
-        distances = slabs.take(model, ())
-        with placing(model, ()):
-            prepared.append(record.prepare_side(distances, bound, context))
-    stack = _stack(record, side.outer, None)
-    for index in labels.positions(side.outer):
-        distances = slabs.take(side, index)
-        with placing(side, index):
-            one = record.prepare_side(distances, bound, context)
-            stack.put(index, record.score(one, prepared, bound=bound, context=context))
-    coords = dict(outer_coords([side]))
-    if MODEL in record.dims:
-        coords[MODEL] = list(named)
-    return finish(record, stack, coords, bound, context, [side, *named.values()], {})
 
 
 def _one_outer(sides: Mapping[str, Any]) -> dict[str, int]:
@@ -321,68 +352,3 @@ def _one_outer(sides: Mapping[str, Any]) -> dict[str, int]:
     for name in names[1:]:
         labels.check_same_outer(sides[names[0]], sides[name])
     return dict(sides[names[0]].outer)
-
-
-def _summaries(
-    record: Metric,
-    sides: Mapping[str, Any],
-    outer: Mapping[str, int],
-    shared: Index,
-    slabs: Slabs,
-    bound: Mapping[str, Any],
-    context: Context,
-) -> dict[tuple[int, Index], Any]:
-    """Prepared sides at one shared position: one per layer and remaining outer position."""
-    fixed = dict(shared)
-    rest = {dim: size for dim, size in outer.items() if dim not in fixed}
-    prepared = {}
-    for i, side in enumerate(sides.values()):
-        for more in labels.positions(rest):
-            index = tuple((dim, {**fixed, **dict(more)}[dim]) for dim in outer)
-            x = slabs.take(side, index)
-            with placing(side, index):
-                prepared[i, index] = None if x is None else record.prepare_side(x, bound, context)
-    return prepared
-
-
-# --- what is fixed before -----------------------------------------------------------------------
-
-
-def make_context(record: Metric, side: Any, bound: Mapping[str, Any]) -> Context:
-    """Stimulus labels, folds and seed, fixed before any side is prepared."""
-    stimulus = labels.ordered(side)
-    if stimulus is None:
-        stimulus = np.arange(side.n_stimuli)
-    if not record.resamples:
-        return Context(stimulus, Sampling(None, 0, stimulus), side.coordinate)
-    groups, name = _groups(side, bound["groups"])
-    split = side.coordinate("split") if bound["cv"] == "split" else None
-    sampling = Sampling(
-        bound["cv"],
-        bound["seed"],
-        stimulus,
-        split=None if split is None else labels.no_gaps(split, "split"),
-        groups=groups,
-        time=labels.in_time(side),
-        groups_name=name,
-    )
-    return Context(stimulus, sampling, side.coordinate)
-
-
-def _groups(side: Side, groups: Any) -> tuple[np.ndarray[Any, Any] | None, str]:
-    """``groups=`` as values over stimuli; by default the coordinate ``groups``, then ``run``."""
-    if groups is None:
-        for name in ("groups", "run"):
-            values = side.coordinate(name)
-            if values is not None:
-                return labels.no_gaps(values, name), name
-        return None, "groups"
-    if isinstance(groups, str):
-        values = side.coordinate(groups)
-        if values is None:
-            raise ParameterError(
-                f"groups={groups!r} is no coordinate over stimuli of {side.name}. "
-                "Name one that is, or pass the values."
-            )
-        return labels.no_gaps(values, groups), groups
-    return labels.no_gaps(labels.match_values(side, groups, "groups"), "groups"), "groups"

@@ -1,33 +1,23 @@
-"""What a metric is: one record that Python, command line, report and law tests all read."""
+"""What an operation is: its declaration, what one call of it will do, and a kernel's answer."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Generic, Literal, TypeVar
 
-import numpy as np
 import xarray as xr
 
-from reptools.arrays import Array
-from reptools.engine.options import Parameter, Range, from_signature
+from reptools.engine.context import Context
+from reptools.engine.inputs import ActivationsInput, Input
+from reptools.engine.options import Parameter, bind
 from reptools.errors import ParameterError
-from reptools.statistics import prepare
-from reptools.statistics.folds import Folds, Labels, Sampling
 
-Kind = Literal["pair", "feature", "single", "rdms", "models", "transfer"]
-INPUTS: dict[Kind, tuple[str, ...]] = {
-    "pair": ("x", "y"),
-    "feature": ("x", "features"),
-    "single": ("x",),
-    "rdms": ("a", "b"),
-    "models": ("rdm", "models"),
-    "transfer": ("x", "y", "features"),
-}
-ON_RDMS = ("rdms", "models")  # kinds whose inputs are dissimilarity matrices
-NO_FOLDS = "no folds"
+Result = xr.DataArray | xr.Dataset
+R = TypeVar("R", xr.DataArray, xr.Dataset)
+Dims = tuple[str, ...]
 STREAMS = "dask"  # the back end of a kernel that reads its sides in blocks
 
 
@@ -37,79 +27,118 @@ class Score:
 
     Attributes
     ----------
-    value : array ([feature,] *dims)
-        With the record's own dimensions, in their order.
-    extras : dict of str to array
-        Become coordinates; over all dimensions of ``value``, or over its leading ones.
-    coords : dict of str to array
-        Labels along own dimensions; without them these are counted from 1.
-    attrs : dict of str to str, number or bool
+    value : array, or mapping of str to array where the operation has several outputs
+        Over the dimensions that the wiring names, in their order.
+    extras : mapping of str to array
+        Those that the wiring names.
+    coords : mapping of str to sequence
+        Labels along a dimension for which the answer has fewer values than the result, or in
+        another order; without them its values are the first ones.
+    attrs : mapping of str to str, number or bool
         Facts of the computation that the options do not show.
     """
 
     value: Any
     extras: Mapping[str, Any] = field(default_factory=dict)
-    coords: Mapping[str, Any] = field(default_factory=dict)
+    coords: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Context:
-    """What is fixed before any side is prepared: stimuli, sampling and seed."""
+class Wiring(Generic[R]):
+    """What one call will do, known before any data are read.
 
-    stimulus: Labels
-    sampling: Sampling
-    coordinates: Callable[[str], Labels | None] = lambda name: None
-    models: tuple[str, ...] = ()  # names of the models, for the kind of that name
+    Attributes
+    ----------
+    score : callable
+        Of prepared sides and of what stands beside them, in the order of the inputs; it may ask
+        for ``context``. Gives an array or number, a mapping for several outputs, or a Score.
+    each : callable, optional
+        Prepares the bare slab of one side, once however large a grid; it may ask for ``context``.
+    many : callable, optional
+        Scores (x, y) of lists of prepared sides at once; for pairs with nothing beside them.
+    dims : tuple of str
+        Dimensions of the score, after the outer ones. ``feature``, ``model``, ``unit`` and
+        ``stimulus`` are labelled by the inputs, ``unit`` by the last side.
+    extras : mapping of str to tuple of str
+        Numbers that come with the score, as coordinates, and the dimensions of each.
+    outputs : mapping of str to tuple of str
+        Variables of a Dataset, in place of ``dims``.
+    coords : mapping of str to sequence, int or callable
+        Labels of other dimensions (or how many there are), or a function of the inputs by name
+        that gives them.
+    finish : callable, optional
+        Last step on the labelled result and the inputs by name.
+    estimator : str, optional
+        Named in the result, where it hangs on the options.
+    chosen : mapping of str to value, or a function of the inputs
+        Options that the call has filled in, for ``params`` of the result.
+    uses : tuple of str
+        Of ``seed`` and ``groups`` those that matter where nothing is held out, too: for inner folds
+        or what is drawn.
+    """
 
-    @property
-    def seed(self) -> int:
-        """The user's seed."""
-        return self.sampling.seed
+    score: Callable[..., Any]
+    each: Callable[..., Any] | None = None
+    many: Callable[..., Any] | None = None
+    dims: Dims = ()
+    extras: Mapping[str, Dims] = field(default_factory=dict)
+    outputs: Mapping[str, Dims] = field(default_factory=dict)
+    coords: Mapping[str, Any] = field(default_factory=dict)
+    finish: Callable[..., R] | None = None
+    estimator: str | None = None
+    chosen: Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(
+        default_factory=dict
+    )
+    uses: tuple[str, ...] = ()
 
-    def folds(self, strata: Labels | None = None) -> Folds:
-        """Fold pairs of row numbers; ``strata`` are spread evenly over numbered folds."""
-        return self.sampling.folds(strata)
+    @cached_property
+    def fields(self) -> dict[str, Dims]:
+        """Dimensions of everything that a result holds; ``""`` is the score."""
+        return {**(self.outputs or {"": self.dims}), **self.extras}
 
-    def coordinate(self, name: str, argument: str = "") -> Labels:
-        """Values of a coordinate over the stimuli, in their order.
-
-        Parameters
-        ----------
-        name : str
-            Of the coordinate.
-        argument : str
-            The option that named it, for the message.
-
-        Raises
-        ------
-        ParameterError
-            The activations have no such coordinate over stimuli.
-        """
-        values = self.coordinates(name)
-        if values is None:
-            said = f"{argument}={name!r}" if argument else repr(name)
-            raise ParameterError(
-                f"{said} is no coordinate over stimuli of x. Name one that is, or add it with "
-                f"x.assign_coords({name}=('stimulus', values))."
-            )
-        return values
+    @cached_property
+    def own(self) -> Dims:
+        """All dimensions that a result has beside the outer ones, in order."""
+        return tuple(dict.fromkeys(dim for dims in self.fields.values() for dim in dims))
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One declaration of a metric.
+def given_context(function: Callable[..., Any], context: Context) -> dict[str, Context]:
+    """The context as a keyword, for a kernel that asks for it."""
+    return {"context": context} if _asks(function) else {}
+
+
+_ASKS: dict[Any, bool] = {}
+
+
+def _asks(function: Callable[..., Any]) -> bool:
+    """Whether a kernel has the parameter ``context``; looked up once."""
+    plain = function.func if isinstance(function, partial) else function
+    if plain not in _ASKS:
+        _ASKS[plain] = "context" in inspect.signature(plain).parameters
+    return _ASKS[plain]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One declaration of a metric or an intervention.
 
     Attributes
     ----------
     name, summary : str
-        Taken from the declared function.
-    kind : "pair", "feature", "single", "rdms", "models" or "transfer"
-        What it takes: (x, y), (x, features), (x), two dissimilarity matrices, one and several
-        models of it, or two sides of the same units with features.
-    kernel, each, many : callable
-        Pure array functions. ``each`` (optional) prepares one side, once per side of a grid;
-        ``many`` (optional) scores all pairs of prepared sides at once: (x, y) for lists of each.
+        Of the declared function.
+    declare : callable
+        The declared function: options to a :class:`Wiring`.
+    public : callable
+        What users call.
+    inputs : dict of str to Input
+        The positional parameters.
+    parameters : dict of str to Parameter
+        All options, in order.
+    intervention : bool
+        Whether it changes activations and sees what follows.
+    dataset : bool
+        Whether it gives a Dataset.
     better : "higher", "lower" or "neither"
         Which direction means more alike, better explained or better read out.
     bounds : (float, float)
@@ -125,161 +154,109 @@ class Metric:
     backends : tuple of str
         Array libraries the kernels run on; other input is moved to numpy first. With "dask" they
         take :class:`reptools.statistics.blocks.Blocks` as well, and never hold all stimuli.
-    dims : tuple of str
-        Own dimensions of the score, beside features and outer dimensions.
-    jointly : bool
-        A feature metric that scores all features together, without the dimension ``feature``.
-    repeats : bool or "required"
-        A dimension ``repetition`` goes to the kernel, as (repetition, stimulus, unit), instead of
-        being looped over; and whether there must be one.
     iterative : bool
         Rows are sorted by label before fitting, so that an iterative solver repeats exactly.
-    cv : int, "split", None or NO_FOLDS
-        Default of ``cv=``; NO_FOLDS where nothing is held out.
     estimator : str
-        Named in the result where there is no option ``estimator``.
-    finish : callable, optional
-        Last step on the labelled result, for options that look across outer dimensions.
-    parameters : dict of str to Parameter
-        All options in order: each's, kernel's, then the common ones.
+        Named in the result where neither an option ``estimator`` nor the wiring says more.
     """
 
     name: str
     summary: str
-    kind: Kind
-    kernel: Callable[..., Any]
-    each: Callable[..., Any] | None
-    many: Callable[..., Any] | None
-    better: Literal["higher", "lower", "neither"]
-    bounds: tuple[float, float]
-    symmetric: bool
-    invariances: tuple[str, ...]
-    proper: bool
-    backends: tuple[str, ...]
-    dims: tuple[str, ...]
-    jointly: bool
-    repeats: bool | Literal["required"]
-    iterative: bool
-    cv: Any
-    estimator: str
-    finish: Callable[..., xr.DataArray] | None
+    declare: Callable[..., Wiring[Any]]
+    inputs: Mapping[str, Input]
     parameters: Mapping[str, Parameter]
+    intervention: bool
+    dataset: bool
+    better: Literal["higher", "lower", "neither"] = "higher"
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))
+    symmetric: bool = False
+    invariances: tuple[str, ...] = ()
+    proper: bool = False
+    backends: tuple[str, ...] = ("numpy",)
+    iterative: bool = False
+    estimator: str = "plug-in"
+    public: Callable[..., Result] = field(default=xr.DataArray, repr=False)
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """Every option's default in its canonical form."""
+        return {name: p.check(p.default) for name, p in self.parameters.items()}
+
+    @cached_property
+    def plain(self) -> Wiring[Any]:
+        """The wiring at the defaults."""
+        return self.wire(self.defaults)
+
+    @cached_property
+    def sides(self) -> dict[str, Input]:
+        """Inputs that have slabs."""
+        return {name: one for name, one in self.inputs.items() if one.side}
+
+    @cached_property
+    def beside(self) -> dict[str, Input]:
+        """Inputs that are lined up with the first side."""
+        return {name: one for name, one in self.inputs.items() if not one.side}
+
+    @property
+    def dims(self) -> Dims:
+        """Own dimensions of the result, at the defaults."""
+        return self.plain.own
+
+    @property
+    def compares(self) -> bool:
+        """Whether it takes two sides and nothing else, so that it fills a grid."""
+        return len(self.sides) == 2 and not self.beside
 
     @property
     def resamples(self) -> bool:
         """Whether the score is held out, so that cv=, groups= and seed= apply."""
-        return bool(self.cv != NO_FOLDS)
-
-    @property
-    def takes_features(self) -> bool:
-        """Whether features are among its inputs."""
-        return "features" in INPUTS[self.kind]
+        return "cv" in self.parameters
 
     @property
     def streams(self) -> bool:
         """Whether the kernels read their sides in blocks, so that these need not fit in memory."""
         return STREAMS in self.backends
 
-    def prepare_side(self, x: Array, bound: Mapping[str, Any], context: Context) -> Any:
-        """``each`` on one bare array, or the array itself."""
-        return x if self.each is None else self.each(x, **_chosen(self.each, bound, context))
+    @property
+    def repeats(self) -> bool | Literal["required"]:
+        """What becomes of repetitions: looped over, taken by the kernel, or required."""
+        for side in self.sides.values():
+            if isinstance(side, ActivationsInput) and side.repeats:
+                return side.repeats
+        return False
 
-    def scores(self, xs: Sequence[Any], ys: Sequence[Any], bound: Mapping[str, Any]) -> Any:
-        """Scores (x, y) of all pairs of prepared sides, where the metric has ``many``."""
-        assert self.many is not None
-        return self.many(xs, ys, **_chosen(self.many, bound, None))
+    def takes(self, kind: type[Input]) -> bool:
+        """Whether an input of that kind is among its inputs."""
+        return any(isinstance(one, kind) for one in self.inputs.values())
 
-    def score(self, *summaries: Any, bound: Mapping[str, Any], context: Context) -> Score:
-        """The kernel's score of prepared sides."""
-        answer = self.kernel(*summaries, **_chosen(self.kernel, bound, context))
-        return answer if isinstance(answer, Score) else Score(answer)
+    def check_arity(self, args: Sequence[Any]) -> None:
+        """Refuse too few or too many inputs."""
+        if len(args) != len(self.inputs):
+            raise ParameterError(
+                f"it takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), got {len(args)}. "
+                "Options are passed by name."
+            )
 
+    def bind(self, options: Mapping[str, Any], *, text: bool = False) -> dict[str, Any]:
+        """All options, with defaults filled in and every value checked."""
+        if not options:
+            return dict(self.defaults)
+        return self.defaults | bind(self.parameters, options, text=text)
 
-def _chosen(
-    function: Callable[..., Any], bound: Mapping[str, Any], context: Context | None
-) -> dict[str, Any]:
-    """The bound options that ``function`` takes, and the context if it asks for it."""
-    names = _argument_names(function)
-    chosen = {name: value for name, value in bound.items() if name in names}
-    return chosen | ({"context": context} if "context" in names else {})
-
-
-@cache
-def _argument_names(function: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(inspect.signature(function).parameters)
-
-
-def parameters_of(
-    kind: Kind, kernel: Callable[..., Any], each: Callable[..., Any] | None, cv: Any
-) -> dict[str, Parameter]:
-    """Options of both halves and the common ones; one name cannot mean two things."""
-    halves = [from_signature(each) if each else {}, from_signature(kernel), _common(kind, cv)]
-    merged: dict[str, Parameter] = {}
-    for half in halves:
-        for name, parameter in half.items():
-            if name in merged:
-                raise ParameterError(
-                    f"option {name!r} of {kernel.__name__} stands in two places. Rename one."
-                )
-            merged[name] = parameter
-    return merged
+    def wire(self, bound: Mapping[str, Any]) -> Wiring[Any]:
+        """What a call with these options will do; refuses options that exclude each other."""
+        wiring = self.declare(*(None for _ in self.inputs), **bound)
+        if bound.get("cv", ...) is None:
+            for name in ("groups", "seed"):
+                given = bound[name] if name == "seed" or bound[name] is not None else None
+                if _differs(given, self.defaults[name]) and name not in wiring.uses:
+                    raise ParameterError(
+                        f"{name}={given!r:.40} makes folds, and cv=None scores in sample. Pass "
+                        "cv=5 with it, or leave it out."
+                    )
+        return wiring
 
 
-def _common(kind: Kind, cv: Any) -> dict[str, Parameter]:
-    common = {}
-    if cv != NO_FOLDS:
-        common["cv"] = Parameter("cv", cv, "number of folds|split|none", _check_cv, _parse_cv)
-        common["groups"] = Parameter(
-            "groups", None, "name of a stimulus coordinate", _check_groups, str
-        )
-        common["seed"] = from_signature(_seed)["seed"]
-    if kind not in ON_RDMS:
-        common["prepare"] = Parameter(
-            "prepare", None, "zscore, unit_norm, drop_top:K, or several", prepare.check, str
-        )
-    return common
-
-
-def _seed(*, seed: int = 0) -> None:
-    """Carries the annotation of the common option."""
-
-
-def _check_cv(value: Any) -> Any:
-    text = isinstance(value, str)
-    if value is None or (text and value == "split") or (not text and hasattr(value, "split")):
-        return value
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 2:
-        return int(value)
-    raise ParameterError(
-        f"cv must be a number of folds from 2, 'split', a splitter or None, got {value!r}. "
-        "Pass cv=5."
-    )
-
-
-def _parse_cv(text: str) -> Any:
-    if text == "none":
-        return None
-    return int(text) if text.isdecimal() else text
-
-
-def _check_groups(value: Any) -> Any:
-    if value is None or isinstance(value, str) or hasattr(value, "__len__"):
-        return value
-    raise ParameterError(
-        f"groups must name a stimulus coordinate or be an array over stimuli, got {value!r}. "
-        "Pass groups='run'."
-    )
-
-
-__all__ = [
-    "INPUTS",
-    "NO_FOLDS",
-    "ON_RDMS",
-    "STREAMS",
-    "Context",
-    "Kind",
-    "Metric",
-    "Range",
-    "Score",
-    "parameters_of",
-]
+def _differs(given: Any, default: Any) -> bool:
+    """Whether an option was given; arrays of groups always are."""
+    return given is not None and (not isinstance(given, (int, str)) or given != default)

@@ -1,20 +1,20 @@
-"""A metric's options, read from its signature: default, allowed values, and a parser for text.
+"""An operation's options, read from its signature: default, allowed values, a parser for text.
 
 Python callers pass values, the command line passes text; both meet the same check, so an option
 means one thing everywhere. Annotations say what is allowed: ``Literal["a", "b"]``, ``int``,
-``float``, ``bool``, ``str``, each with ``| None``, and ``Annotated[int, Range(1)]`` for bounds.
+``float``, ``bool``, ``str``, each with ``| None``, ``Annotated[int, Range(1)]`` for bounds, and
+``Annotated[..., Option(...)]`` for what needs a check of its own.
 """
 
 from __future__ import annotations
 
 import difflib
-import inspect
 import math
 import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from reptools.errors import ParameterError
@@ -29,11 +29,50 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One option of a metric.
+class Option:
+    """A kind of option with a check of its own, for use in ``Annotated``.
 
-    ``check`` returns the value in its canonical form or raises; ``parse`` turns command-line text
-    into a value, which is then checked.
+    Attributes
+    ----------
+    allowed : str
+        The values in words, for ``--help`` and messages.
+    check : callable
+        (name, value) to the value in its canonical form; raises ParameterError.
+    parse : callable
+        Command-line text to a value, which is then checked.
+    type, text : str
+        Type and paragraph of the docstring, where several operations share the option; empty where
+        each documents it.
+    """
+
+    allowed: str
+    check: Callable[[str, Any], Any]
+    parse: Callable[[str], Any] = str
+    type: str = ""
+    text: str = ""
+
+    @property
+    def common(self) -> bool:
+        """Whether it is documented here, once for all operations that have it."""
+        return bool(self.text)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One option of an operation.
+
+    Attributes
+    ----------
+    name, default
+        As in the signature.
+    description : str
+        The allowed values in words.
+    check, parse : callable
+        See :class:`Option`; ``check`` takes the value alone.
+    text : str
+        What the docstring says of it, as one line; empty where it has none.
+    common : bool
+        Whether the engine uses it, and no kernel.
     """
 
     name: str
@@ -41,28 +80,37 @@ class Parameter:
     description: str
     check: Callable[[Any], Any]
     parse: Callable[[str], Any]
+    text: str = ""
+    common: bool = False
 
 
-def from_signature(function: Callable[..., Any]) -> dict[str, Parameter]:
-    """The keyword-only parameters of a kernel, without ``context``, in order."""
-    hints = typing.get_type_hints(function, include_extras=True)
-    found = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is not parameter.KEYWORD_ONLY or name == "context":
-            continue
-        if parameter.default is parameter.empty:
-            raise ParameterError(
-                f"option {name!r} of {function.__name__} has no default. "
-                "Every option of a metric needs one."
-            )
-        found[name] = _derive(name, hints.get(name, str), parameter.default)
-    return found
+def derive(name: str, hint: Any, default: Any, text: str = "") -> Parameter:
+    """A parameter from its annotation; an annotation that cannot be checked is refused."""
+    option = option_of(hint)
+    if option is not None:
+        return Parameter(
+            name,
+            default,
+            option.allowed,
+            lambda value: option.check(name, value),
+            option.parse,
+            option.text or text,
+            option.common,
+        )
+    plain = _derive(name, hint, default)
+    return replace(plain, text=text)
+
+
+def option_of(hint: Any) -> Option | None:
+    """The :class:`Option` of an annotation."""
+    extras = getattr(hint, "__metadata__", ())
+    return next((one for one in extras if isinstance(one, Option)), None)
 
 
 def bind(
     parameters: Mapping[str, Parameter], options: Mapping[str, Any], *, text: bool = False
 ) -> dict[str, Any]:
-    """All options with defaults filled in and every value checked.
+    """The given options, every value checked.
 
     Raises
     ------
@@ -75,11 +123,9 @@ def bind(
             hint = f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(parameters)}."
             raise ParameterError(f"there is no option {name!r}. {hint}")
     bound = {}
-    for name, parameter in parameters.items():
-        value = options.get(name, parameter.default)
-        if text and name in options:
-            value = parameter.parse(value)
-        bound[name] = parameter.check(value)
+    for name, value in options.items():
+        parameter = parameters[name]
+        bound[name] = parameter.check(parameter.parse(value) if text else value)
     return bound
 
 

@@ -6,8 +6,7 @@ What lies outside memory comes in blocks of rows where the metric can take them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +15,9 @@ import xarray as xr
 from array_api_compat import is_torch_array
 
 from reptools.arrays import Array, array_namespace, to_host
-from reptools.engine.operation import ON_RDMS, Metric
+from reptools.engine.operation import Operation
 from reptools.entering.labels import STIMULUS, Index, place
+from reptools.entering.rdms import RdmSide
 from reptools.errors import DataError, DeadUnitWarning, StimulusError, some, warn
 from reptools.statistics import prepare
 from reptools.statistics.blocks import Blocks, Rows, edges
@@ -28,18 +28,27 @@ STREAM_FROM = 2**28  # bytes of one slab of a file from which a metric that can 
 
 
 class Slabs:
-    """Takes slabs of sides for one call of one metric and remembers what was dead."""
+    """Takes slabs of sides for one call of one operation and remembers what was dead."""
 
-    def __init__(self, record: Metric, bound: Mapping[str, Any], sides: Iterable[Any]) -> None:
-        self.record = record
+    def __init__(
+        self, operation: Operation, bound: Mapping[str, Any], sides: Iterable[Any]
+    ) -> None:
+        self.operation = operation
         # a kernel takes arrays of one library on one device; where sides differ they meet in numpy
-        places = {str(getattr(side.data, "device", "host")) for side in sides}
-        self.backends = record.backends if len(places) == 1 else ("numpy",)
+        places = {side.device for side in sides}
+        self.backends = operation.backends if len(places) == 1 else ("numpy",)
         self.steps: prepare.Steps = bound.get("prepare", ())
-        self.varying: dict[str, dict[str, Varying]] = {}
+        self.varying: dict[int, tuple[Any, dict[Index, Varying]]] = {}  # by identity of the side
 
-    def take(self, side: Any, index: Index) -> Rows | None:
+    def take(self, side: Any, index: Index, *, whole: bool = False) -> Rows | None:
         """One checked, prepared slab; None where no unit varies, so that its score is missing.
+
+        Parameters
+        ----------
+        side, index
+            The side and the outer position.
+        whole : bool
+            Whether a slab in which no unit varies is given as it is, and nothing counted.
 
         Raises
         ------
@@ -48,12 +57,13 @@ class Slabs:
         DataError
             A value is NaN or infinite, or a lazy slab is too large to load.
         """
-        chunks = None if self.record.kind in ON_RDMS else _chunks(side)
-        if chunks is None or not self.record.streams or side.leading:
-            _refuse_large(self.record.name, side)
+        if isinstance(side, RdmSide):
+            _refuse_large(self.operation.name, side)
+            return side.slab(index)
+        chunks = _chunks(side)
+        if chunks is None or not self.operation.streams or side.leading:
+            _refuse_large(self.operation.name, side)
             x = side.slab(index)
-            if self.record.kind in ON_RDMS:
-                return x
             x = _checked(x, self.backends, side, index)
         else:
             x = _in_blocks(side, index, chunks)
@@ -65,25 +75,32 @@ class Slabs:
         varying = Varying(rounding(x.dtype))
         with placing(side, index):
             x = prepare.apply(x, self.steps)
-        self.varying.setdefault(side.name, {})[place(side, index)] = varying
+        if whole:
+            return x
+        self.varying.setdefault(id(side), (side, {}))[1][index] = varying
         if isinstance(x, Blocks):
             return _watched(x, varying)
         varying.see(x.reshape((-1, x.shape[-1])) if x.ndim > 2 else x)
         return None if varying.nothing else varying.settled(x)
 
-    def most_dead(self, name: str) -> int:
+    def most_dead(self, side: Any) -> int:
         """Largest number of dead units of a side at any outer position."""
-        return max((v.dead.size for v in self.varying.get(name, {}).values()), default=0)
+        return max(self.dead(side).values(), default=0)
+
+    def dead(self, side: Any) -> dict[Index, int]:
+        """Number of dead units of a side at every outer position that was read."""
+        _, positions = self.varying.get(id(side), (side, {}))
+        return {index: seen.dead.size for index, seen in positions.items()}
 
     def warn(self) -> None:
         """One warning a side: how many units had no variance, where, and what became of them."""
-        for name, positions in self.varying.items():
-            found = {where: seen for where, seen in positions.items() if seen.dead.size}
+        for side, positions in self.varying.values():
+            found = {index: seen for index, seen in positions.items() if seen.dead.size}
             if not found:
                 continue
             worst, seen = max(found.items(), key=lambda item: item[1].dead.size)
             others = f" (and at {len(found) - 1} other positions)" if len(found) > 1 else ""
-            where = f" at {worst}{others}" if worst else ""
+            where = f" at {place(side, worst)}{others}" if worst else ""
             after = f" after prepare={','.join(self.steps)!r}" if self.steps else ""
             fate = (
                 "the score is missing (NaN)"
@@ -91,8 +108,8 @@ class Slabs:
                 else f"these do not vary: {some(seen.dead.tolist())}"
             )
             warn(
-                f"{self.record.name}: {name} has {seen.dead.size} of {seen.width} units without "
-                f"variance over {seen.n} stimuli{where}{after}; {fate}",
+                f"{self.operation.name}: {side.name} has {seen.dead.size} of {seen.width} units "
+                f"without variance over {seen.n} stimuli{where}{after}; {fate}",
                 DeadUnitWarning,
             )
 
@@ -121,24 +138,44 @@ def _watched(x: Blocks, varying: Varying) -> Blocks | None:
     return None
 
 
-@contextmanager
-def placing(side: Any, index: Index) -> Iterator[None]:
-    """Say which side, and where on it, a kernel refuses: a kernel sees bare arrays only."""
-    try:
-        yield
-    except (DataError, StimulusError) as error:
-        raise type(error)(f"{_where(side, index)}: {error}") from None
+class placing:  # noqa: N801 - reads as the statement it is used in
+    """Say which side, and where on it, a kernel refuses: a kernel sees bare arrays only.
+
+    A class, since every call enters several, and a generator would cost as much as a small kernel.
+    """
+
+    __slots__ = ("index", "side")
+
+    def __init__(self, side: Any, index: Index) -> None:
+        self.side, self.index = side, index
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (DataError, StimulusError)):
+            raise type(error)(f"{_where(self.side, self.index)}: {error}") from None
 
 
-@contextmanager
-def between(x: Any, at_x: Index, y: Any, at_y: Index) -> Iterator[None]:
+class between:  # noqa: N801
     """Say which pair of a grid a kernel refuses; of a single pair it says which side."""
-    try:
-        yield
-    except (DataError, StimulusError) as error:
-        if (x.name, y.name) in (("x", "y"), ("a", "b")) and not at_x and not at_y:
-            raise
-        raise type(error)(f"{_where(x, at_x)} against {_where(y, at_y)}: {error}") from None
+
+    __slots__ = ("at_x", "at_y", "x", "y")
+
+    def __init__(self, x: Any, at_x: Index, y: Any, at_y: Index) -> None:
+        self.x, self.at_x, self.y, self.at_y = x, at_x, y, at_y
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, (DataError, StimulusError)):
+            return
+        one = (self.x.name, self.y.name) in (("x", "y"), ("a", "b"))
+        if one and not self.at_x and not self.at_y:
+            return
+        where = f"{_where(self.x, self.at_x)} against {_where(self.y, self.at_y)}"
+        raise type(error)(f"{where}: {error}") from None
 
 
 def _where(side: Any, index: Index) -> str:
@@ -184,13 +221,11 @@ def _chunks(side: Any) -> list[int] | None:
 
     Moments of more units than stimuli would be larger than the data.
     """
-    data = side.data
-    if not isinstance(data, xr.DataArray) or side.n_stimuli < side.n_units:
+    if side.values is not None or not side.labelled or side.n_stimuli < side.n_units:
         return None
-    if data.chunks is not None:
-        return list(data.chunksizes[STIMULUS])
-    stored = not getattr(data.variable, "_in_memory", True)
-    return [side.n_stimuli] if stored and _slab_bytes(side) > STREAM_FROM else None
+    if side.data.chunks is not None:
+        return list(side.data.chunksizes[STIMULUS])
+    return [side.n_stimuli] if _slab_bytes(side) > STREAM_FROM else None
 
 
 def _in_blocks(side: Any, index: Index, chunks: list[int]) -> Blocks:

@@ -1,136 +1,133 @@
-"""Results: scores collected over positions, with labels and provenance put on."""
+"""Results: in full shape from the first, with labels and provenance put on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from reptools.arrays import to_host
-from reptools.engine.operation import Context, Metric, Score
+from reptools.engine.context import Context
+from reptools.engine.inputs import Given
+from reptools.engine.operation import Operation, Result, Score, Wiring
 from reptools.entering.labels import Index
 from reptools.errors import DataError, DimensionError
-from reptools.provenance import versions
+from reptools.provenance import versions_json
 
-FEATURE = "feature"
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """One score with its extras (the score itself is ``""``), and where it belongs.
-
-    ``outer`` is its outer position, ``along`` the places along ``feature`` and own dimensions.
-    """
-
-    outer: tuple[int, ...]
-    along: dict[str, np.ndarray[Any, Any]]
-    parts: dict[str, np.ndarray[Any, Any]]
-
-    def fills(self, sizes: Mapping[str, int], dims: Sequence[str]) -> bool:
-        """Whether it alone, in its order, is the result."""
-        in_order = (
-            dim in self.along and np.array_equal(self.along[dim], np.arange(sizes[dim]))
-            for dim in dims
-        )
-        return not self.outer and all(in_order)
+SCORE = ""  # the field of a result that is no extra
+Values = np.ndarray[Any, Any]
+UNNUMBERED = ("unit", "stimulus", "stimulus_")
 
 
-class Stack:
-    """Values and extras of many positions, collected into arrays; missing stays NaN.
+class Room:
+    """Arrays of a result in full shape, NaN until a score is put in its place.
 
     Parameters
     ----------
-    record : Metric
-        Says which dimensions a score has of its own. Values along them are placed by label where
-        a score has labels; their sizes are those of all labels, or of the largest score.
+    wiring : Wiring
+        Says what there is and over which dimensions.
+    outer : mapping of str to int
+        Sizes of the outer dimensions.
     sizes : mapping of str to int
-        Outer dimensions, then ``feature`` where the score has one value for each.
+        Sizes of own dimensions.
+    labels : mapping of str to sequence
+        Labels along them, by which a score with labels finds its places.
     """
 
-    def __init__(self, record: Metric, sizes: Mapping[str, int]) -> None:
-        self.record = record
+    def __init__(
+        self,
+        wiring: Wiring[Any],
+        outer: Mapping[str, int],
+        sizes: Mapping[str, int],
+        labels: Mapping[str, Sequence[Any]],
+    ) -> None:
+        self.wiring = wiring
+        self.outer = dict(outer)
         self.sizes = dict(sizes)
-        self.own = dict.fromkeys(record.dims, 0)
-        self.placed: list[_Placed] = []
-        self.labels: dict[str, dict[Any, int]] = {}
+        self.labels = labels
+        self.arrays: dict[str, Values] = {}
         self.attrs: dict[str, Any] = {}
+        joined(outer, sizes)
 
-    def put(self, index: Index, score: Score, rows: list[int] | None = None) -> None:
-        """Store one score at its outer position (and feature rows)."""
+    def put(self, index: Index, answer: Any, besides: Sequence[Given] = ()) -> None:
+        """Store a kernel's answer at its outer position."""
+        score = answer if isinstance(answer, Score) else Score(answer)
+        places: dict[str, Any] = {}
+        for given in besides:
+            places |= given.places
+        for dim, labels in score.coords.items():
+            places[dim] = self._places(dim, labels)
         where = dict(index)
-        value = _numbers("its score", score.value)
-        inner = [*([FEATURE] if rows is not None else []), *self.own]
-        if value.ndim != len(inner) or (rows is not None and value.shape[0] != len(rows)):
-            features = f" ({len(rows)} features)" if rows is not None else ""
+        at = tuple(where[dim] for dim in self.outer)
+        found = score.value if self.wiring.outputs else {SCORE: score.value}
+        if unknown := (found.keys() | score.extras.keys()) - self.wiring.fields.keys():
             raise DimensionError(
-                f"its score has the shape {value.shape}, and its dimensions are "
-                f"{', '.join(inner) or 'none'}{features}. Return one value for each."
+                f"its score has {sorted(unknown)}, which its declaration does not name. Declare "
+                "them as extras=."
             )
-        along: dict[str, np.ndarray[Any, Any]] = {} if rows is None else {FEATURE: np.array(rows)}
-        for dim, size in zip(self.own, value.shape[len(along) :], strict=True):
-            along[dim] = self._places(dim, size, score)
-            self.own[dim] = max(self.own[dim], 1 + int(along[dim].max(initial=-1)))
-        parts = {"": value}
-        for name, extra in score.extras.items():
-            if name in (self.record.name, *self.sizes, *self.own):
-                raise DimensionError(
-                    f"its extra {name!r} is called like the result or one of its dimensions. "
-                    "Give it another name."
-                )
-            part = parts[name] = _numbers(f"its extra {name!r}", extra)
-            if part.shape != value.shape[: part.ndim]:
-                raise DimensionError(
-                    f"its extra {name!r} has the shape {part.shape} beside a score of the shape "
-                    f"{value.shape}. Give it the leading dimensions of the score."
-                )
-        outer = tuple(where[dim] for dim in self.sizes if dim != FEATURE)
-        self.placed.append(_Placed(outer, along, parts))
+        for name, value in {**found, **score.extras}.items():
+            self._store(name, value, at, places)
         self.attrs |= score.attrs
 
-    def _places(self, dim: str, size: int, score: Score) -> np.ndarray[Any, Any]:
-        """Places of a score's values along an own dimension."""
-        if dim not in score.coords:
-            return np.arange(size)
-        labels = np.asarray(score.coords[dim]).tolist()
-        if len(labels) != size:
+    def _store(self, name: str, value: Any, at: tuple[int, ...], places: Mapping[str, Any]) -> None:
+        dims = self.wiring.fields[name]
+        values = _numbers(f"its extra {name!r}" if name else "its score", value)
+        wanted = tuple(len(places[d]) if d in places else self.sizes[d] for d in dims)
+        if values.shape != wanted:
             raise DimensionError(
-                f"its score has {size} values along {dim!r} and {len(labels)} labels. "
-                "Return one label for each."
+                f"{f'its extra {name!r}' if name else 'its score'} has the shape {values.shape}, "
+                f"and its dimensions are {_sized(dims, wanted)}. Return one value for each."
             )
-        known = self.labels.setdefault(dim, {})
-        return np.array([known.setdefault(label, len(known)) for label in labels], dtype=np.intp)
+        in_order = all(list(places[d]) == list(range(self.sizes[d])) for d in dims if d in places)
+        if in_order and not at:
+            self.arrays[name] = values  # as large as an RDM: not copied
+        elif in_order:
+            self.array(name)[at] = values
+        else:
+            along = (places.get(dim, range(self.sizes[dim])) for dim in dims)
+            self.array(name)[at][np.ix_(*along)] = values
 
-    def collected(self, name: str = "") -> tuple[list[str], np.ndarray[Any, Any]]:
-        """Dimensions and values of the score (``""``) or of one extra."""
-        having = [placed for placed in self.placed if name in placed.parts]
-        inner = [*([FEATURE] if FEATURE in self.sizes else []), *self.own]
-        if having:  # an extra may have the leading dimensions only
-            inner = inner[: having[0].parts[name].ndim]
-        dims = [*(dim for dim in self.sizes if dim != FEATURE), *inner]
-        if len(having) == 1 and having[0].fills(self.sizes | self.own, dims):
-            return dims, having[0].parts[name]  # as large as an RDM: not copied
-        values = np.full([(self.sizes | self.own)[dim] for dim in dims], np.nan)
-        for placed in having:
-            at = np.ix_(*(placed.along[dim] for dim in inner))
-            values[placed.outer + at] = placed.parts[name]
-        return dims, values
+    def _places(self, dim: str, labels: Sequence[Any]) -> list[int]:
+        known = {label: i for i, label in enumerate(np.asarray(self.labels[dim]).tolist())}
+        return [known[label] for label in np.asarray(labels).tolist()]
 
-    @property
-    def coords(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Labels along own dimensions that scores have given."""
-        return {dim: np.asarray(list(known)) for dim, known in self.labels.items()}
+    def array(self, name: str) -> Values:
+        """The values of one field in full shape."""
+        if name not in self.arrays:
+            own = (self.sizes[dim] for dim in self.wiring.fields[name])
+            self.arrays[name] = np.full((*self.outer.values(), *own), np.nan)
+        return self.arrays[name]
 
-    @property
-    def extras(self) -> list[str]:
-        """Names of all extras."""
-        return list(dict.fromkeys(name for placed in self.placed for name in placed.parts if name))
+    def variable(self, name: str) -> xr.Variable:
+        """The same with its dimensions."""
+        return xr.Variable((*self.outer, *self.wiring.fields[name]), self.array(name))
+
+    def result(self, name: str, coords: Mapping[Any, Any], attrs: Mapping[str, Any]) -> Result:
+        """The labelled result of the operation ``name``."""
+        numbered = {
+            dim: np.arange(1, self.sizes[dim] + 1)
+            for dim in self.wiring.own
+            if dim not in coords and dim not in UNNUMBERED
+        }
+        extras = {extra: self.variable(extra) for extra in self.wiring.extras}
+        every = {**numbered, **coords, **extras}
+        if self.wiring.outputs:
+            outputs = {output: self.variable(output) for output in self.wiring.outputs}
+            return xr.Dataset(outputs, every, {**attrs, **self.attrs})
+        whole = self.variable(SCORE)
+        return xr.DataArray(
+            whole.values, every, whole.dims, name=name, attrs={**attrs, **self.attrs}
+        )
 
 
-def _numbers(what: str, values: Any) -> np.ndarray[Any, Any]:
+def _sized(dims: Sequence[str], sizes: Sequence[int]) -> str:
+    return ", ".join(f"{dim} ({n})" for dim, n in zip(dims, sizes, strict=True)) or "none"
+
+
+def _numbers(what: str, values: Any) -> Values:
     try:
         return np.asarray(to_host(values), dtype=np.float64)
     except (TypeError, ValueError):
@@ -154,55 +151,55 @@ def outer_coords(sides: Sequence[Any]) -> dict[Any, Any]:
     """Coordinates along the outer dimensions of all sides."""
     found: dict[Any, Any] = {}
     for side in sides:
-        if isinstance(side.data, xr.DataArray):
+        if side.outer and isinstance(side.data, xr.DataArray):
             for name, coord in side.data.coords.items():
                 if coord.dims and set(coord.dims) <= set(side.outer):
                     found.setdefault(name, coord.variable)
     return found
 
 
-def finish(
-    record: Metric,
-    stack: Stack,
-    coords: Mapping[Any, Any],
+def attributes(
+    operation: Operation,
+    wiring: Wiring[Any],
     bound: Mapping[str, Any],
     context: Context,
     sides: Sequence[Any],
-    attrs: Mapping[str, Any],
-) -> xr.DataArray:
-    """The labelled result, with everything that is needed to compute it again."""
-    dims, values = stack.collected()
-    extras = {name: stack.collected(name) for name in stack.extras}
-    labels = {**_counted(stack), **coords, **stack.coords, **extras}
-    result = xr.DataArray(values, dims=dims, coords=labels, name=record.name)
-    result.attrs = {
-        "metric": record.name,
-        "estimator": bound.get("estimator", record.estimator),
-        "params": json.dumps({name: _plain(value) for name, value in bound.items()}),
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that is needed to compute a result again."""
+    estimator = wiring.estimator or bound.get("estimator", operation.estimator)
+    attrs = {
+        "metric": operation.name,
+        "estimator": estimator,
+        "params": params(bound),
         "n_stimuli": int(context.stimulus.size),
-        **attrs,
-        **stack.attrs,
+        **facts,
         "inputs": json.dumps([_describe(side) for side in sides]),
-        "versions": json.dumps(versions()),
+        "versions": versions_json(),
     }
-    if record.resamples:
-        result.attrs |= {"cv": context.sampling.description, "seed": context.seed}
-    return result if record.finish is None else record.finish(result, **bound)
+    if operation.resamples:
+        attrs |= {"cv": context.sampling.description, "seed": context.seed}
+    return attrs
 
 
-def _counted(stack: Stack) -> dict[str, Any]:
-    """Numbers from 1 along own dimensions, for those that nothing else labels."""
-    unlabelled = (dim for dim in stack.own if dim not in ("unit", "stimulus", "stimulus_"))
-    return {dim: np.arange(1, stack.own[dim] + 1) for dim in unlabelled}
+def params(bound: Mapping[str, Any]) -> str:
+    """All options as JSON."""
+    return json.dumps({name: plain(value) for name, value in bound.items()})
 
 
-def _plain(value: Any) -> Any:
-    """An option as JSON: arrays and splitters by what they are."""
+def plain(value: Any) -> Any:
+    """An option as JSON: arrays, splitters and models by what they are."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, tuple):
-        return list(value)
-    return repr(value) if hasattr(value, "split") else f"array of {len(value)}"
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(one) for one in value]
+    if hasattr(value, "split") or hasattr(value, "get_params") or not hasattr(value, "__len__"):
+        return repr(value)
+    return f"array of {len(value)}"
 
 
 def source_of(side: Any) -> dict[str, str]:
@@ -216,6 +213,6 @@ def _describe(side: Any) -> dict[str, Any]:
     return {
         "name": side.name,
         "shape": [int(n) for n in side.data.shape],
-        "dtype": str(side.data.dtype),
+        "dtype": getattr(side.data.dtype, "name", None) or str(side.data.dtype),
         **source_of(side),
     }

@@ -84,6 +84,11 @@ class Picked:
     at: dict[str, Any] = field(default_factory=dict)
     found: set[str] = field(default_factory=set)  # wanted dimensions that an array has
     notes: list[str] = field(default_factory=list)
+    each: dict[str, dict[str, Any]] = field(default_factory=dict)  # positions array by array
+
+    def at_of(self, name: str) -> dict[str, Any]:
+        """Positions that were picked of one array, by dimension."""
+        return self.each.get(name, {})
 
 
 def place_of(dim: str, value: object) -> Place:
@@ -129,12 +134,15 @@ def pick(
         }
         picked.arrays |= {name: data.isel({dim: at[name]}) for name, data in holders.items()}
         values = {name: _value(data, dim, at[name]) for name, data in holders.items()}
+        for name, value in values.items():
+            picked.each.setdefault(name, {})[dim] = value
         same = len(set(values.values())) == 1
         picked.at[dim] = next(iter(values.values())) if same else place.value
         without = [name for name in arrays if name not in holders]
         picked.notes += _notes(path, place, holders, at, values) if same else []
         if without and not place.hint:
-            picked.notes.append(f"without {dim}: {', '.join(without)}")
+            named = ", ".join(f"{path}::{name}" for name in without)
+            picked.notes.append(f"without {dim}: {named}")
     return picked
 
 

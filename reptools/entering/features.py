@@ -90,7 +90,7 @@ def _feature(name: str, value: Any, side: Side, known: list[Known]) -> Feature:
             f"(stimulus, component){also}. Select or rename what is meant."
         )
     if outer:
-        shared_outer(side, Side(f"feature {name!r}", array, None, outer=_sizes(array, outer)))
+        shared_outer(side, Side(f"feature {name!r}", array, None, 0, 0, outer=_sizes(array, outer)))
     rows = _rows(name, array, side, known)
     values = array.variable.transpose(*outer, STIMULUS, ...).values
     if rows is not None:

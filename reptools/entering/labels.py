@@ -25,7 +25,7 @@ Index = tuple[tuple[str, int], ...]  # a position along the outer dimensions
 Rows = np.ndarray[Any, np.dtype[np.intp]]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Side:
     """One representation: data with named dimensions, its labels, and its row order.
 
@@ -33,32 +33,41 @@ class Side:
     ----------
     name : str
         What messages call it: the argument, or the layer in a grid.
-    data : DataArray or torch tensor
-        Dimensions ([outer,] stimulus, unit) in any order.
+    data : DataArray, numpy array or torch tensor
+        Dimensions ([outer,] stimulus, unit), of a DataArray in any order.
     labels : array (stimulus,) or None
         None: matched by position, with unlabelled sides only.
+    n_stimuli, n_units : int
+        Sizes.
     rows : array of int or None
         Row order that lines this side up with the others; None for as stored.
+    outer : dict of str to int
+        Sizes of all other dimensions.
+    leading : tuple of str
+        Dimensions that a slab keeps, before (stimulus, unit).
+    values : numpy array or None
+        All values, where they lie in memory as numpy: looked up once, for every step needs them.
     """
 
     name: str
     data: Any
     labels: np.ndarray[Any, Any] | None
+    n_stimuli: int
+    n_units: int
     rows: Rows | None = None
     outer: dict[str, int] = field(default_factory=dict)
-    leading: tuple[str, ...] = ()  # dimensions that a slab keeps, before (stimulus, unit)
+    leading: tuple[str, ...] = ()
+    values: np.ndarray[Any, Any] | None = None
 
     @property
-    def n_stimuli(self) -> int:
-        """Number of stimuli."""
-        return self.data.sizes[STIMULUS] if isinstance(self.data, xr.DataArray) else len(self.data)
+    def labelled(self) -> bool:
+        """Whether the data are a DataArray."""
+        return isinstance(self.data, xr.DataArray)
 
     @property
-    def n_units(self) -> int:
-        """Number of units."""
-        if isinstance(self.data, xr.DataArray):
-            return int(self.data.sizes[UNIT])
-        return int(self.data.shape[1])
+    def device(self) -> str:
+        """Where the values lie: ``host``, or the device of a tensor."""
+        return "host" if self.labelled or self.values is not None else str(self.data.device)
 
     def indices(self) -> Iterator[Index]:
         """Every position along the outer dimensions."""
@@ -66,11 +75,20 @@ class Side:
 
     def slab(self, index: Index) -> Array:
         """The bare array ([repetition,] stimulus, unit) at one outer position, rows lined up."""
-        if not isinstance(self.data, xr.DataArray):
+        if not self.labelled:
             return self.data if self.rows is None else self.data[self.rows]
-        data = self.data.isel(dict(index)) if index else self.data
-        dims = (*self.leading, STIMULUS, UNIT)
-        chosen = data.values if data.dims == dims else data.transpose(*dims).values
+        wanted = (*self.leading, STIMULUS, UNIT)
+        if self.values is None:
+            data = self.data.isel(dict(index)) if index else self.data
+            chosen = data.values if data.dims == wanted else data.transpose(*wanted).values
+        else:
+            chosen, dims = self.values, self.data.dims
+            if index:
+                at = dict(index)
+                chosen = chosen[tuple(at.get(dim, slice(None)) for dim in dims)]
+                dims = tuple(dim for dim in dims if dim not in at)
+            if dims != wanted:
+                chosen = chosen.transpose([dims.index(dim) for dim in wanted])
         return chosen if self.rows is None else chosen[..., self.rows, :]
 
     def read(self, index: Index, rows: slice) -> np.ndarray[Any, Any]:
@@ -82,16 +100,14 @@ class Side:
 
     def coordinate(self, name: str) -> np.ndarray[Any, Any] | None:
         """A coordinate over stimuli in the lined-up order, or None where there is none."""
-        if not isinstance(self.data, xr.DataArray) or name not in self.data.coords:
-            return None
-        coord = self.data.coords[name]
-        if coord.dims != (STIMULUS,):
+        coord = self.data.coords.variables.get(name) if self.labelled else None
+        if coord is None or coord.dims != (STIMULUS,):
             return None
         return reordered(coord.values, self.rows)
 
     def stimulus_coords(self) -> dict[Hashable, Any]:
         """Coordinates over stimuli, in the lined-up order."""
-        if not isinstance(self.data, xr.DataArray):
+        if not self.labelled:
             return {}
         return {
             name: (STIMULUS, reordered(coord.values, self.rows), coord.attrs)
@@ -101,7 +117,7 @@ class Side:
 
     def unit_coords(self) -> dict[Hashable, Any]:
         """Coordinates along units, for results that keep the unit dimension."""
-        if not isinstance(self.data, xr.DataArray):
+        if not self.labelled:
             return {}
         return {name: c for name, c in self.data.coords.items() if c.dims == (UNIT,)}
 
@@ -144,9 +160,8 @@ def as_side(x: Any, name: str = "x") -> Side:
             "is symmetric with zeros on its diagonal",
             "a DataArray whose dimensions are called stimulus and unit is taken for activations",
         )
-    if isinstance(x, np.ndarray):
-        return Side(name, xr.DataArray(x, dims=(STIMULUS, UNIT)), None)
-    return Side(name, x, None)
+    n, width = x.shape
+    return Side(name, x, None, n, width, values=x if isinstance(x, np.ndarray) else None)
 
 
 def _labelled(x: xr.DataArray, name: str) -> Side:
@@ -169,11 +184,15 @@ def _labelled(x: xr.DataArray, name: str) -> Side:
     refuse_reserved(x, name)
     labels = labels_along(x, STIMULUS)
     door.check_unique(labels, name)
-    _refuse_empty(x.sizes, name)
-    outer = {str(dim): size for dim, size in x.sizes.items() if dim not in (STIMULUS, UNIT)}
-    if labels is not None and not outer and x.shape[0] == x.shape[1]:
+    sizes = dict(zip(dims, x.shape, strict=True))
+    _refuse_empty(sizes, name)
+    n, width = sizes.pop(STIMULUS), sizes.pop(UNIT)
+    if labels is not None and not sizes and n == width:
         _refuse_rdm(x, labels, name)
-    return Side(name, x, labels, outer=outer)
+    outer = {str(dim): size for dim, size in sizes.items()}
+    # xarray has no public word for it that neither loads a file nor takes as long as a kernel
+    values = x.variable.values if getattr(x.variable, "_in_memory", False) else None
+    return Side(name, x, labels, n, width, outer=outer, values=values)
 
 
 def labels_along(x: xr.DataArray, dim: str) -> np.ndarray[Any, Any] | None:
@@ -192,8 +211,8 @@ def refuse_reserved(x: xr.DataArray, name: str) -> None:
 
 
 def _refuse_empty(sizes: Mapping[Any, int], name: str) -> None:
-    empty = [str(dim) for dim, size in sizes.items() if size == 0]
-    if empty:
+    if 0 in sizes.values():
+        empty = [str(dim) for dim, size in sizes.items() if size == 0]
         raise DimensionError(f"{name} is empty along {some(empty)}. Pass one {empty[0]} or more.")
 
 
@@ -259,7 +278,8 @@ def align_units(first: Side, second: Side) -> Side:
             "Pass two recordings of the same units, each labelled once."
         )
     columns = [position[label] for label in ours.tolist()]
-    return replace(second, data=second.data.isel({UNIT: columns}))
+    data = second.data.isel({UNIT: columns})
+    return replace(second, data=data, values=None if second.values is None else data.values)
 
 
 def ordered(side: Any) -> np.ndarray[Any, Any] | None:

@@ -42,6 +42,7 @@ class RdmSide:
     outer: dict[str, int] = field(default_factory=dict)
 
     n_units = 0  # an RDM has no units
+    device = "host"
 
     def slab(self, index: Index) -> Vector:
         """The upper triangle, row by row, in float64."""

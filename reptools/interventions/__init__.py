@@ -16,13 +16,14 @@ transfer       read-outs tested on a combination of features that they never saw
 
 from __future__ import annotations
 
-from reptools.interventions.heads import Readout
-from reptools.interventions.relying import downstream
-from reptools.interventions.removing import effect, remove
-from reptools.interventions.saved import readout
-from reptools.interventions.steering import steer
-from reptools.interventions.transferring import transfer
-from reptools.interventions.truncating import truncate
+from reptools.interventions.downstream import downstream
+from reptools.interventions.effect import effect
+from reptools.interventions.readout import readout
+from reptools.interventions.remove import remove
+from reptools.interventions.shared.heads import Readout
+from reptools.interventions.steer import steer
+from reptools.interventions.transfer import transfer
+from reptools.interventions.truncate import truncate
 
 __all__ = [
     "Readout",

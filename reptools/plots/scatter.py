@@ -37,17 +37,12 @@ def component_scatter(
     Parameters
     ----------
     components : Dataset
-        From :func:`reptools.principal_components`, with at least two components. A feature of
-        several columns has no one colour per stimulus, and is in the bars only.
+        From ``principal_components``, with at least two components. A feature of several columns
+        has no one colour per stimulus, and is in the bars only.
     colours : mapping of feature to colour, optional
         By default :func:`feature_colours` of the result's features.
     title : str
         What was measured where.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Yours to change and to save.
 
     Raises
     ------

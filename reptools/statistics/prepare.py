@@ -30,8 +30,8 @@ def zscore(x: Rows, tolerance: float | None = None, /) -> Rows:
     """
     if isinstance(x, Blocks):
         return _zscore_blocks(x, rounding(x.dtype) if tolerance is None else tolerance)
-    x, norm = _normed(centred(varying(x, tolerance).settled(x)), axis=0)
-    return x / (norm / x.shape[0] ** 0.5)
+    rows, norm = _normed(centred(varying(x, tolerance).settled(x)), axis=0)
+    return rows / (norm / rows.shape[0] ** 0.5)
 
 
 def _zscore_blocks(x: Blocks, tolerance: float) -> Blocks:

@@ -52,7 +52,11 @@ class Varying:
         """Look at more rows. A few settle nearly all units, so that few columns are read whole."""
         if self.first is None:
             self.width = x.shape[1]
-            self.dead, self.first = np.arange(self.width), x[:1, :] + 0
+            self.first = x[:1, :] + 0
+            if type(x) is np.ndarray and _all_vary(x[:FEW], self.rounding):  # nearly always
+                self.n = len(x)
+                return
+            self.dead = np.arange(self.width)
         for rows in (x[:FEW, :], x[FEW:, :]):
             if self.dead.size and rows.shape[0]:
                 self._see(rows)
@@ -78,6 +82,12 @@ class Varying:
         dead = np.zeros(self.width, dtype=bool)
         dead[self.dead] = True
         return xp.where(asarray_like(dead, x), self.first[0, :], x)
+
+
+def _all_vary(rows: np.ndarray[Any, Any], tolerance: float) -> bool:
+    """Whether a few rows show of every unit that it varies."""
+    near = np.abs(rows - rows[0]) <= tolerance * np.abs(rows[0])
+    return not near.all(axis=0).any()
 
 
 def varying(x: Array, tolerance: float | None = None) -> Varying:

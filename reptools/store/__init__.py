@@ -35,8 +35,8 @@ opening         which of a run's files to read; again if its writer changed it
 state           attributes and the commit record of an open file
 lazy            arrays that stay in the file until they are indexed
 tree            the nodes of the DataTree
+several         many files as one tree, a child for each system
 reader          ``open``
-selecting       layers by pattern, positions by value, and whether a last step counts
 checksums       stored numbers against the CRCs of their batches
 leftover        what a leftover holds, and where a Writer is told something else
 resuming        a leftover brought to its last commit; batches that it holds already

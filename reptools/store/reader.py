@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,17 @@ import xarray as xr
 from xarray.backends import CachingFileManager
 
 from .. import schema
-from ..errors import IncompleteWarning, StoreError, naming
+from ..errors import IncompleteWarning, StoreError, naming, warn
 from .opening import checked, open_hdf5, reading, steadily
+from .several import Files, collected, is_pattern
 from .state import attributes, read_state
 from .tree import TreeBuilder
 
 __all__ = ["open"]
 
 
-def open(path: str | os.PathLike[str]) -> xr.DataTree:
-    """Open a file of activations, recordings or features, without loading the numbers.
+def open(path: Files) -> xr.DataTree:
+    """Open a file of activations, recordings or features, or several, without loading the numbers.
 
     The file is checked first (no links out of it, no unknown filters or types, nothing declared
     that is not stored). Of a leftover ``run.h5.partial``, which is opened where ``run.h5`` does
@@ -30,8 +30,10 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
 
     Parameters
     ----------
-    path : str or path
-        ``run.h5``, or the leftover itself.
+    path : path, pattern, sequence of these, or mapping of str to path
+        ``run.h5``, or the leftover itself. A pattern such as ``"runs/*.h5"``, a sequence or a
+        mapping opens several files, also where it names one only: what comes back hangs on the
+        call, not on the disk.
 
     Returns
     -------
@@ -39,12 +41,14 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
         ``tree["layers/fc1"].activation`` ([step,] [token,] stimulus, unit), ``tree["features"]``,
         ``tree["outputs"]``. Every variable over stimuli carries all coordinates of the root. An
         activation has the attributes layer, system, source_path and fingerprint, which changes
-        with its values. Close the tree with ``tree.close()`` or a ``with`` block.
+        with its values. Of several files, a tree with a child for each, named after its system,
+        or by the keys of the mapping. Close the tree with ``tree.close()`` or a ``with`` block.
 
     Raises
     ------
     StoreError
-        If there is no such file, it is not one of ours, or it breaks a rule of safety.
+        If there is no such file, it is not one of ours, or it breaks a rule of safety; if two of
+        several files are of systems of one name.
 
     Warns
     -----
@@ -53,20 +57,31 @@ def open(path: str | os.PathLike[str]) -> xr.DataTree:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import reptools as rt
-    >>> with rt.Writer("run.h5", system="v1", stimulus=["a", "b"]) as w:
+    >>> import tempfile, numpy as np
+    >>> from reptools.store import Writer, open
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Writer(folder.name + "/run.h5", system="v1", stimulus=["a", "b"]) as w:
     ...     w.append({"fc": np.eye(2)})
     2
-    >>> with rt.open("run.h5") as tree:
+    >>> with open(folder.name + "/run.h5") as tree:
     ...     print(tree["layers/fc"].activation.values)
     [[1. 0.]
      [0. 1.]]
     """
     with naming("open"):
-        tree, missing = steadily(path, _read, drop=lambda found: found[0].close())
+        if is_pattern(path) or not isinstance(path, (str, bytes, os.PathLike)):
+            if not isinstance(path, (str, os.PathLike, Iterable)):
+                raise StoreError(
+                    f"path is {path!r}, which is none. Pass a path, a pattern or several paths."
+                )
+            return collected(path, _opened)
+        return _opened(path)
+
+
+def _opened(path: str | os.PathLike[str]) -> xr.DataTree:
+    tree, missing = steadily(path, _read, drop=lambda found: found[0].close())
     if missing is not None:
-        warnings.warn(f"{tree.attrs[schema.PATH]}: {missing}", IncompleteWarning, stacklevel=2)
+        warn(f"{tree.attrs[schema.PATH]}: {missing}", IncompleteWarning)
     return tree
 
 

@@ -23,9 +23,11 @@ import reptools as rt
 from reptools import store
 from reptools.cli import output
 from reptools.cli.app import build_app
-from reptools.engine.operation import Score
+from reptools.engine.declaring import metric
+from reptools.engine.inputs import Activations
+from reptools.engine.operation import Score, Wiring
 from reptools.engine.options import Range
-from reptools.engine.registry import forget, metric, metrics
+from reptools.engine.registry import forget, metrics, operations
 from reptools.errors import DeadUnitWarning
 
 N = 40
@@ -133,7 +135,7 @@ def run(
 def toys() -> Iterator[None]:
     """Metrics of a plugin: a pair with options, one whose option has the name of a common one."""
 
-    @metric(kind="pair", better="lower", bounds=(0.0, math.inf))
+    @metric(better="lower", bounds=(0.0, math.inf))
     def toy_gap(
         x: Any,
         y: Any,
@@ -147,28 +149,33 @@ def toys() -> Iterator[None]:
         gap = abs(x.mean() - y.mean()) ** power * (n_times or 1)
         return float(gap if how == "mean" else gap * x.size)
 
-    @metric(kind="single")
+    @metric
     def toy_step(x: Any, /, *, step: int = 3) -> float:
         """Has an option that is called like one of the command line."""
         if step == 0:
             raise KeyboardInterrupt
         return float(10 / (step - 1))
 
-    @metric(kind="models", dims=("model",), better="lower", bounds=(0.0, math.inf), proper=True)
+    @metric(dims=("model",), better="lower", bounds=(0.0, math.inf), proper=True)
     def toy_models(rdm: Any, models: Any, /) -> Any:
         """Mean gap to each model."""
-        return np.array([abs(rdm - model).mean() for model in models])
+        return np.array([abs(rdm - model).mean() for model in models.values()])
 
-    @metric(kind="transfer")
+    @metric
     def toy_transfer(x: Any, y: Any, features: Any, /) -> Any:
         """Mean product, for each feature."""
         return np.full(len(features), (x.mean() - y.std()))
 
-    @metric(kind="single", dims=("component",))
-    def toy_spectrum(x: Any, /) -> Score:
+    @metric
+    def toy_spectrum(x: Activations, /) -> Wiring[xr.DataArray]:
         """One value for each component."""
-        width = x.shape[1]
-        return Score(np.arange(width), extras={"kept": width}, attrs={"largest": width})
+
+        def score(x: Any) -> Score:
+            width = x.shape[1]
+            return Score(np.arange(width), extras={"kept": width}, attrs={"largest": width})
+
+        size = {"component": lambda inputs: inputs["x"].n_units}
+        return Wiring(score, dims=("component",), extras={"kept": ()}, coords=size)
 
     names = ("toy_gap", "toy_step", "toy_models", "toy_transfer", "toy_spectrum")
     yield
@@ -249,7 +256,9 @@ def test_metrics_lists_the_registry(run: Run) -> None:
     text = run("metrics").stdout
     assert all(name in text for name in metrics())
     rows = json.loads(run("metrics", "--json").stdout)
-    assert {row["name"] for row in rows} == set(metrics())
+    assert {row["name"] for row in rows} == set(operations())
+    assert re.search(r"^interventions$", text, re.MULTILINE)
+    assert all(name in text for name in operations())
 
 
 def test_every_fact_of_a_metric_is_readable_in_100_columns(
@@ -309,7 +318,7 @@ def test_compare_gives_the_grid_of_layers(run: Run) -> None:
     np.testing.assert_array_equal(result["values"], expected.values)
     assert result["coords"]["x"]["values"] == ["fc1", "block.0"]
     assert result["attrs"]["params"]["estimator"] == "debiased"
-    assert result["attrs"]["at"] == {"a.h5": {"step": 200}, "b.h5": {"step": 200}}
+    assert result["coords"]["step"] == {"dims": [], "values": 200}
     assert [entry["system"] for entry in result["attrs"]["inputs"]] == ["a", "a", "b", "b"]
 
 
@@ -363,7 +372,6 @@ def test_a_position_is_a_coordinate_value_or_first_or_last(run: Run) -> None:
         result = json.loads(run(*args, value).stdout)
         np.testing.assert_array_equal(result["values"], expected.values)
         assert result["coords"]["token"] == {"dims": [], "values": 3}
-        assert result["attrs"]["at"] == {"tokens.h5": {"token": 3}}
     every = json.loads(run(*args, "token=all").stdout)
     assert every["dims"] == ["x", "y", "token"]
     with rt.open("brain.h5") as tree:
@@ -417,11 +425,16 @@ def test_probe_shows_chance_beside_the_score(run: Run) -> None:
     assert re.search(r"fc1 +easy +[01]\.\d{4} +0\.5000", text)
 
 
-def test_a_metric_of_units_wants_one_layer(run: Run) -> None:
-    message = error_of(run("compute", "unit_variance_explained", "a.h5", status=2))
-    assert "{'unit': 5} in a.h5::fc1" in message and "{'unit': 7} in a.h5::block.0" in message
-    result = run("compute", "unit-variance-explained", "a.h5::fc1", "--json")
-    assert json.loads(result.stdout)["dims"] == ["layer", "feature", "unit"]
+def test_a_metric_of_units_pads_layers_that_have_fewer(run: Run) -> None:
+    result = json.loads(run("compute", "unit-variance-explained", "a.h5", "--json").stdout)
+    assert result["dims"] == ["layer", "feature", "unit"]
+    assert np.shape(result["values"]) == (2, 2, 7)
+    assert result["coords"]["unit"]["values"] == list(range(7))
+    for feature in range(2):
+        assert result["values"][0][feature][5:] == [None, None]
+        assert None not in result["values"][1][feature]
+    one = json.loads(run("compute", "unit-variance-explained", "a.h5::fc1", "--json").stdout)
+    assert [row[:5] for row in result["values"][0]] == one["values"][0]
 
 
 def test_compute_compares_dissimilarity_matrices(run: Run, tmp_path: Path) -> None:
@@ -441,7 +454,8 @@ def test_compute_compares_dissimilarity_matrices(run: Run, tmp_path: Path) -> No
     whole = json.loads(run("compute", "compare_rdms", path, "--json").stdout)
     assert whole["values"] == result["values"]
     message = error_of(run("compute", "compare_rdms", f"{path}::rdms/ti", address, status=2))
-    assert "no dissimilarity matrix 'ti'" in message and "'it'" in message
+    assert f"no dissimilarity matrix of '{path}' matches 'ti'" in message
+    assert "It has 'it'" in message
     message = error_of(run("compute", "compare_rdms", "a.h5::fc1", "a.h5::fc1", status=2))
     assert "'a.h5::fc1' is no address of a dissimilarity matrix" in message
 
@@ -487,17 +501,19 @@ def test_models_are_given_as_addresses(run: Run, toys: None, tmp_path: Path) -> 
     first, second = tmp_path / "first.h5", tmp_path / "second.h5"
     run("compute", "rdm", "a.h5", "--out", first)
     run("compute", "rdm", "b.h5::fc1", "--out", second)
-    args = ("compute", "toy_models", first, f"{second}::rdms/fc1", f"{first}::rdms/block.0")
+    models = ("--models", f"{second}::rdms/fc1", "--models", f"{first}::rdms/block.0")
+    args = ("compute", "toy_models", first, *models)
     result = json.loads(run(*args, "--json").stdout)
     assert result["dims"] == ["rdm", "model"]
     assert result["coords"]["model"]["values"] == ["fc1", "block.0"]
     assert result["values"][1][1] == 0.0 and result["values"][0][0] > 0
-    both = json.loads(run("compute", "toy_models", first, first, second, "--json").stdout)
+    whole = ("--models", first, "--models", second)
+    both = json.loads(run("compute", "toy_models", first, *whole, "--json").stdout)
     assert both["coords"]["model"]["values"] == [
         f"{first}::rdms/fc1", "block.0", f"{second}::rdms/fc1"
     ]  # fmt: skip
     assert re.search(r"rdm +fc1 +block\.0", run(*args).stdout)
-    assert "MODELS" in run(*args[:3], status=2).stderr
+    assert "Missing option '--models'" in run(*args[:3], status=2).stderr
 
 
 def test_transfer_takes_two_sides_and_features(run: Run, toys: None) -> None:
@@ -505,15 +521,17 @@ def test_transfer_takes_two_sides_and_features(run: Run, toys: None) -> None:
     crossed = json.loads(run(*args).stdout)
     assert crossed["dims"] == ["layer", "time", "time_", "feature"]
     assert np.shape(crossed["values"]) == (1, 5, 5, 1)
-    paired = json.loads(run("compute", "toy_transfer", "brain.h5", "brain.h5", *args[3:]).stdout)
+    other = ("--y", "brain.h5", *args[3:])
+    paired = json.loads(run("compute", "toy_transfer", "brain.h5", *other).stdout)
     assert paired["dims"] == ["layer", "time", "feature"]
     np.testing.assert_array_equal(
         np.diagonal(np.squeeze(crossed["values"])), np.squeeze(paired["values"])
     )
-    steps = json.loads(run("compute", "toy_transfer", "a.h5", "a.h5", "--json").stdout)
+    steps = json.loads(run("compute", "toy_transfer", "a.h5", "--y", "a.h5", "--json").stdout)
     assert steps["coords"]["layer"]["values"] == ["fc1", "block.0"]
-    message = error_of(run("compute", "toy_transfer", "a.h5", "brain.h5", status=2))
-    assert "a.h5 and brain.h5 share no layer by name" in message
+    message = error_of(run("compute", "toy_transfer", "a.h5", "--y", "brain.h5", status=2))
+    assert "nothing could be computed for any of 2 layers: fc1: " in message
+    assert "no layer 'fc1' on the other side, which has 'it'" in message
 
 
 def test_own_dimensions_of_other_lengths_end_in_missing_values(run: Run, toys: None) -> None:
@@ -522,7 +540,7 @@ def test_own_dimensions_of_other_lengths_end_in_missing_values(run: Run, toys: N
     assert result["values"][0][5:] == [None, None] and None not in result["values"][1]
     assert result["coords"]["component"]["values"] == [1, 2, 3, 4, 5, 6, 7]
     assert result["coords"]["kept"] == {"dims": ["layer"], "values": [5.0, 7.0]}
-    assert result["coords"]["largest"] == {"dims": ["layer"], "values": [5, 7]}
+    assert result["coords"]["largest"] == {"dims": ["layer"], "values": [5.0, 7.0]}
 
 
 def test_report_takes_layers_and_positions(run: Run, tmp_path: Path) -> None:
@@ -614,7 +632,10 @@ def test_out_csv_is_one_row_a_value(run: Run, tmp_path: Path) -> None:
     rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 2 * 2 * 3
     assert (rows[-1]["x"], rows[-1]["y"], rows[-1]["step"]) == ("block.0", "block.0", "200")
-    assert float(rows[-1]["cka"]) == shown["values"][1][1][2]
+    assert (rows[-1]["metric"], rows[-1]["quantity"]) == ("cka", "cka")
+    assert float(rows[-1]["estimate"]) == shown["values"][1][1][2]
+    assert (rows[-1]["n_units_x"], rows[-1]["n_dead_units_y"]) == ("7", "0")
+    assert json.loads(rows[-1]["params"])["estimator"] == "debiased"
 
 
 def test_out_refuses_before_it_computes(run: Run, tmp_path: Path) -> None:
@@ -626,7 +647,7 @@ def test_out_refuses_before_it_computes(run: Run, tmp_path: Path) -> None:
     assert "exists already" in error_of(run("variance", "a.h5", "--out", out, status=2))
     assert out.read_text() == "mine"
     run("variance", "a.h5", "--out", out, "--overwrite")
-    assert out.read_text().startswith("layer,feature,variance_explained")
+    assert out.read_text().startswith("layer,feature,metric,quantity,estimate,")
     message = error_of(run("variance", "a.h5", "--out", "./a.h5", "--overwrite", status=2))
     assert "./a.h5 is an input" in message
 
@@ -639,7 +660,8 @@ def test_json_writes_missing_values_as_null(capsys: pytest.CaptureFixture[str]) 
 
 def test_csv_leaves_missing_values_empty(tmp_path: Path) -> None:
     output.write(xr.DataArray([1.0, math.nan], dims="x", name="score"), str(tmp_path / "r.csv"))
-    assert (tmp_path / "r.csv").read_text().split() == ["x,score", "0,1.0", "1,"]
+    lines = (tmp_path / "r.csv").read_text().split()
+    assert lines == ["x,metric,quantity,estimate", "0,score,score,1.0", "1,score,score,"]
 
 
 def test_a_grid_that_is_too_wide_becomes_long(
@@ -674,7 +696,7 @@ def test_dead_units_are_warned_of_in_one_line(run: Run) -> None:
     assert line.startswith("warning: cka: b.h5::fc1 has 1 of 5 units without variance")
     assert json.loads(result.stdout)["coords"]["n_dead_units_y"]["values"] == [1, 0]
     (line,) = run("variance", "b.h5").stderr.splitlines()
-    assert line.startswith("warning: b.h5::fc1: variance_explained: x has 1 of 5 units")
+    assert line.startswith("warning: variance_explained: b.h5::fc1 has 1 of 5 units")
 
 
 @pytest.mark.parametrize(
@@ -684,9 +706,12 @@ def test_dead_units_are_warned_of_in_one_line(run: Run) -> None:
         (("compute", "rsa", "a.h5", "--prepare", "zzz"), ("'zzz'", "zscore")),
         (("variance", "a.h5", "--cv", "one"), ("cv must be", "'one'")),
         (("compute", "rsaa", "a.h5"), ("'rsaa'", "Did you mean 'rsa'?")),
-        (("compare", "a.h5", "--metric", "probe"), ("a pair metric", "'probe'")),
+        (("compare", "a.h5", "--metric", "probe"), ("two sides", "probe takes x, target")),
         (("metrics", "ckaa"), ("'ckaa'", "Did you mean 'cka'?")),
-        (("compute", "rsa", "a.h5::fc2"), ("a.h5 has no layer 'fc2'", "Close ones: 'fc1'")),
+        (
+            ("compute", "rsa", "a.h5::fc2"),
+            ("no layer of 'a.h5' matches 'fc2'", "Close ones: 'fc1'"),
+        ),
         (("compute", "rsa", "a.h5::zzz"), ("'zzz'", "It has 'fc1', 'block.0'")),
         (("compute", "rsa", "a.h5::"), ("'a.h5::' is no address",)),
         (("probe", "a.h5", "--target", "eazy"), ("no feature 'eazy'", "'easy'")),
@@ -700,16 +725,22 @@ def test_dead_units_are_warned_of_in_one_line(run: Run) -> None:
         (("compare", "brain.h5", "--at", "time=0.25"), ("no time 0.25", "0.2", "0.3")),
         (("compare", "brain.h5", "--at", "subject=s03"), ("no subject 's03'", "'s01'")),
         (("compare", "tokens.h5::blocks.0", "--at", "token=9"), ("no token 9", "of 4 are 2, 3")),
-        (("compare", "a.h5", "b.h5", "--layers", "conv*"), ("a.h5 has no layer 'conv*'", "'fc1'")),
-        (("compare", "a.h5", "b.h5", "--layers", "fc1,z"), ("a.h5 and b.h5 matches 'z'", "info")),
+        (
+            ("compare", "a.h5", "b.h5", "--layers", "conv*"),
+            ("no layer of 'a.h5', 'b.h5' matches 'conv*'", "It has 'fc1'"),
+        ),
+        (
+            ("compare", "a.h5", "b.h5", "--layers", "fc1,z"),
+            ("no layer of 'a.h5', 'b.h5' matches 'z'", "It has 'fc1'"),
+        ),
         (("compare", "a.h5::fc1", "--layers", "fc1"), ("--layers", "name layers already")),
         (
             ("compare", "tokens.h5"),
             (
-                "{'token': 4} in tokens.h5::blocks.0 and 1 more",
-                "no dimensions in tokens.h5::head",
-                "--layers blocks.0,blocks.1, or",
-                "--at token=last",
+                "token in tokens.h5::blocks.0 and 1 more",
+                "none in tokens.h5::head",
+                "blocks.0,blocks.1 (layers)",
+                "token=last (at)",
             ),
         ),
         (("variance", "none.h5"), ("none.h5 does not exist",)),
@@ -784,6 +815,153 @@ def test_every_command_has_help_with_an_example(run: Run) -> None:
         assert re.search(rf"Example:\n +reptools {' '.join(args)} ", text), args
     top = run("--help").stdout
     assert all(re.search(rf"^  {name} ", top, re.MULTILINE) for name in [*commands, "compute"])
+
+
+def test_options_say_what_they_mean_what_they_take_and_their_default(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, operation in operations().items():
+        text = run("compute", name, "--help").stdout
+        assert max(map(len, text.splitlines())) <= 80, name
+        assert "``" not in text and ":func:" not in text, name
+        flat = re.sub(r"\s+", "", text)
+        for option in operation.parameters.values():
+            assert f"--{option.name.replace('_', '-')}TEXT" in flat, (name, option.name)
+            meaning = re.sub(r":\w+:`([^`]*)`", r"\1", option.text).replace("``", "")
+            assert option.text and re.sub(r"\s+", "", meaning) in flat, (name, option.name)
+            values = re.sub(r"\s+", "", f"Values: {option.description}[default:")
+            assert values in flat, (name, option.name)
+    text = run("compute", "cka", "--help").stdout
+    assert re.search(r"Values:\s+debiased\s+\|\s+biased\s+\[default:\s+debiased\]", text)
+
+
+def test_what_is_many_files_has_a_dimension_system(run: Run) -> None:
+    both = json.loads(run("variance", "a.h5", "b.h5", "--layers", "fc1", "--json").stdout)
+    assert both["dims"] == ["system", "layer", "feature"]
+    assert both["coords"]["system"]["values"] == ["a", "b"]
+    pattern = json.loads(run("variance", "[ab].h5", "--layers", "fc1", "--json").stdout)
+    assert pattern["values"] == both["values"]
+    one = json.loads(run("variance", "[a].h5", "--layers", "fc1", "--json").stdout)
+    assert one["dims"] == both["dims"] and one["values"] == both["values"][:1]
+    named = run("variance", "p=a.h5", "q=a.h5", "--layers", "fc1", "--json")
+    named = json.loads(named.stdout)
+    assert named["coords"]["system"]["values"] == ["p", "q"]
+    assert named["values"] == [both["values"][0]] * 2
+    message = error_of(run("variance", "a.h5", "./a.h5", status=2))
+    assert "a.h5 and ./a.h5 are both of the system 'a'. Name them, such as a=a.h5 b=" in message
+    assert "no file matches 'z*.h5'" in error_of(run("variance", "z*.h5", status=2))
+    grid = json.loads(run("compare", "[ab].h5", "--layers", "fc1", "--json").stdout)
+    assert grid["coords"]["x"]["values"] == ["a/fc1", "b/fc1"]
+    assert grid["coords"]["x_system"]["values"] == ["a", "b"]
+
+
+def test_layers_that_some_files_lack_leave_no_rows(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "r.csv"
+    text = run("compute", "total_variance", "a.h5", "other.h5", "--out", out,
+               "--layers", "fc1,block.0").stdout  # fmt: skip
+    assert "step 200 is the last of 3 in a.h5, other.h5; --step all keeps all" in text
+    args = ("compute", "total_variance", "a.h5", "tokens.h5", "--layers", "fc1,head")
+    text = run(*args).stdout
+    assert re.search(r"^a +fc1 +\d", text, re.MULTILINE)
+    assert re.search(r"^vit +head +\d", text, re.MULTILINE)
+    assert not re.search(r"^a +head", text, re.MULTILINE)
+    assert "tokens.h5 has no layer that matches fc1" in text
+    found = json.loads(run(*args, "--json").stdout)
+    assert found["coords"]["n_units"]["values"] == [[5, 0], [0, 6]]
+    assert found["values"][0][1] is None and found["values"][1][0] is None
+
+
+def test_what_cannot_be_computed_is_printed_with_its_reason(run: Run, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(N, 4))
+    y = x.copy()
+    y[3, 1] = np.nan
+    with rt.Writer(tmp_path / "nan.h5", system="m", stimulus=range(N)) as writer:
+        writer.append({"whole": x, "holed": y})
+    out = tmp_path / "r.csv"
+    args = ("compute", "total_variance", tmp_path / "nan.h5", "--out", out)
+    text = run(*args).stdout
+    assert "missing (NaN): holed: " in text and "not finite for 1 of 40 stimuli" in text
+    assert re.search(r"^whole +\d+\.\d{4} +4", text, re.MULTILINE)
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert [row["layer"] for row in rows] == ["whole", "holed"]
+    assert rows[1]["estimate"] == "" and rows[1]["n_units"] == "4"
+
+
+def test_common_stimuli_are_asked_for(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "short.h5", 4, n=20)
+    args = ("compare", "a.h5::fc1", f"{tmp_path / 'short.h5'}::fc1")
+    assert "20 only in" in error_of(run(*args, status=2))
+    text = run(*args, "--stimuli", "common").stdout
+    assert "cka: 20 stimuli" in text and "compared at 20 common stimuli" in text
+    assert "stimuli must be exact or common, got 'most'" in error_of(
+        run(*args, "--stimuli", "most", status=2)
+    )
+
+
+def test_out_parquet_is_the_tidy_table(run: Run, tmp_path: Path) -> None:
+    import pandas as pd
+
+    for suffix in ("csv", "parquet"):
+        run("variance", "a.h5", "--out", tmp_path / f"r.{suffix}")
+    read = pd.read_parquet(tmp_path / "r.parquet")
+    pd.testing.assert_frame_equal(read, pd.read_csv(tmp_path / "r.csv"), check_dtype=False)
+
+
+def test_parquet_names_the_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    message = error_of(run("variance", "a.h5", "--out", tmp_path / "r.parquet", status=2))
+    assert "pyarrow" in message and "reptools[table]" in message
+
+
+def test_interventions_are_commands(run: Run) -> None:
+    text = run("compute", "transfer", "a.h5::fc1").stdout
+    assert re.search(r"^new$", text, re.MULTILINE) and re.search(r"^seen$", text, re.MULTILINE)
+    found = json.loads(run("compute", "transfer", "a.h5::fc1", "--json").stdout)
+    with rt.open("a.h5") as tree:
+        expected = rt.compute("transfer", tree, layers="fc1", at={"step": "last"})
+    assert found["variables"]["new"]["dims"] == list(expected.new.dims)
+    np.testing.assert_array_equal(found["variables"]["new"]["values"], expected.new.values)
+    message = error_of(run("compute", "steer", "a.h5", status=2))
+    assert "linear head" in message
+
+
+def test_a_bar_is_drawn_in_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from reptools import progress
+
+    monkeypatch.setattr(progress, "PATIENCE", -1.0)
+    assert list(progress.track(range(3), "counting")) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert list(progress.track(range(3), "counting")) == [0, 1, 2]
+    out, err = capsys.readouterr()
+    assert out == "" and "counting" in err
+
+
+def test_the_shell_completes_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = start("--show-completion", "bash")
+    assert "_REPTOOLS_COMPLETE" in script.stdout or "COMPLETE" in script.stdout
+    words = "reptools compute participation"
+    environment = {"_REPTOOLS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "2"}
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    code = "import sys; sys.argv[0] = 'reptools'; from reptools.cli import main; main()"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["participation_ratio"], done
+
+
+def test_python_runs_the_package() -> None:
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "reptools", "--version"],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, f"reptools {rt.__version__}\n")
 
 
 def test_version(run: Run) -> None:

@@ -58,7 +58,7 @@ def test_a_full_disk_is_one_line(folder, args):
 def test_a_closed_stdout_is_one_line_and_no_file_takes_its_number(folder):
     status, _, err = shell(folder, '"$@" >&-', "compare", ODD, "--out", "closed.csv")
     assert (status, err) == (2, "error: stdout cannot be written: Bad file descriptor.\n")
-    assert (folder / "closed.csv").read_text().startswith("x,y,cka")
+    assert (folder / "closed.csv").read_text().startswith("x,y,metric,quantity,estimate")
 
 
 @pytest.mark.parametrize("where", ["2>&-", pytest.param("2>/dev/full", marks=full)])

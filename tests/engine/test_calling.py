@@ -12,8 +12,11 @@ import xarray as xr
 
 import reptools as rt
 from reptools.engine import reading
-from reptools.engine.operation import Context, Score
-from reptools.engine.registry import forget, metric
+from reptools.engine.context import Context
+from reptools.engine.declaring import metric
+from reptools.engine.inputs import Recordings, Repeated, SameUnits
+from reptools.engine.operation import Score
+from reptools.engine.registry import forget
 from reptools.errors import (
     DataError,
     DeadUnitWarning,
@@ -49,18 +52,14 @@ def declare() -> Iterator[Callable[..., Any]]:
 # --- own dimensions -----------------------------------------------------------------------------
 
 
-def test_own_dimensions_are_counted_from_one(declare: Any, x: xr.DataArray) -> None:
-    @declare(kind="single", dims=("component",))
-    def toy(x, /):  # type: ignore[no-untyped-def]
-        return np.linalg.svd(x)[1]
-
-    result = toy(x)
+def test_own_dimensions_are_counted_from_one(x: xr.DataArray) -> None:
+    result = rt.pca_spectrum(x)
     assert result.dims == ("component",)
     assert result.component.values.tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_units_keep_their_coordinates(declare: Any, x: xr.DataArray, y: xr.DataArray) -> None:
-    @declare(kind="pair", dims=("unit",))
+    @declare(dims=("unit",), extras={"spread": ("unit",), "n": ()})
     def toy(x, y, /):  # type: ignore[no-untyped-def]
         return Score(y.mean(axis=0), {"spread": y.std(axis=0), "n": float(len(y))})
 
@@ -74,28 +73,31 @@ def test_units_keep_their_coordinates(declare: Any, x: xr.DataArray, y: xr.DataA
         rt.compare({"x": x}, {"y": y, "x": x}, metric=toy)
 
 
-def test_values_are_placed_by_label_where_positions_differ(declare: Any) -> None:
-    """A feature that is constant at one token leaves fewer parts there."""
-
-    @declare(kind="feature", dims=("part",), jointly=True)
-    def toy(x, features, /):  # type: ignore[no-untyped-def]
-        names = [feature.name for feature in features]
-        return Score(np.array([float(len(name)) for name in names]), coords={"part": names})
-
-    data = labelled(np.random.default_rng(0).normal(size=(2, 12, 3)))
-    constant = np.stack([np.zeros(12), np.arange(12.0)])
+def test_values_are_placed_by_label_where_positions_differ() -> None:
+    """A feature that is constant at one step leaves fewer parts there."""
+    rng = np.random.default_rng(0)
+    data = labelled(rng.normal(size=(2, 60, 3)))
+    along = {"stimulus": data.stimulus.values, "step": data.step.values}
+    constant = np.stack([np.zeros(60), np.arange(60) % 2])
     features = xr.Dataset(
-        {"a": (("step", "stimulus"), constant), "bbb": ("stimulus", np.arange(12.0))},
-        coords={"stimulus": data.stimulus.values, "step": data.step.values},
+        {
+            "a": (("step", "stimulus"), constant, {"kind": "binary"}),
+            "b": ("stimulus", np.arange(60) // 2 % 2, {"kind": "binary"}),
+            "c": ("stimulus", rng.normal(size=60)),
+        },
+        coords=along,
     )
     with pytest.warns(ReptoolsWarning, match=r"constant over all stimuli.*a at step=0"):
-        result = toy(data.isel(step=[0, 1]), features)
-    assert result.sel(part="bbb").values.tolist() == [3, 3]
-    assert np.isnan(result.sel(part="a").values[0]) and result.sel(part="a").values[1] == 1
+        result = rt.variance_partition(data, features)
+    alone = rt.variance_partition(data[0], features[["b", "c"]])
+    assert result.part.size == 7 and alone.part.values.tolist() == ["b", "c", "b+c"]
+    first = result.sel(part=alone.part.values).isel(step=0)
+    np.testing.assert_allclose(first, alone)
+    assert np.isnan(result.sel(part="a").values[0]) and np.isfinite(result.isel(step=1)).all()
 
 
 def test_a_feature_that_varies_nowhere_is_refused(declare: Any, x: xr.DataArray) -> None:
-    @declare(kind="feature")
+    @declare()
     def toy(x, features, /):  # type: ignore[no-untyped-def]
         return np.ones(len(features))
 
@@ -108,13 +110,14 @@ def test_a_feature_that_varies_nowhere_is_refused(declare: Any, x: xr.DataArray)
     [
         (np.ones(3), r"toy: its score has the shape \(3,\), and its dimensions are none"),
         ("high", "toy: its score is 'high' and no number"),
-        (Score(1.0, {"n": np.ones(2)}), r"its extra 'n' has the shape \(2,\) beside a score"),
+        (Score(1.0, {"n": np.ones(2)}), r"toy: its extra 'n' has the shape \(2,\), and its dim"),
+        (Score(1.0, {"m": 1.0}), r"toy: its score has \['m'\], which its declaration does not"),
     ],
 )
 def test_a_score_of_another_shape_is_named(
     declare: Any, x: xr.DataArray, value: Any, message: str
 ) -> None:
-    @declare(kind="single")
+    @declare(extras={"n": ()})
     def toy(x, /):  # type: ignore[no-untyped-def]
         return value
 
@@ -123,11 +126,11 @@ def test_a_score_of_another_shape_is_named(
 
 
 def test_one_score_for_all_features_is_not_spread_over_them(declare: Any, x: xr.DataArray) -> None:
-    @declare(kind="feature")
+    @declare()
     def toy(x, features, /):  # type: ignore[no-untyped-def]
         return 1.0
 
-    with pytest.raises(DimensionError, match=r"shape \(\), and its dimensions are feature \(1 fea"):
+    with pytest.raises(DimensionError, match=r"shape \(\), and its dimensions are feature \(1\)"):
         toy(x, {"f": x[:, 0]})
 
 
@@ -135,8 +138,8 @@ def test_one_score_for_all_features_is_not_spread_over_them(declare: Any, x: xr.
 
 
 def test_transfer_crosses_the_outer_dimensions_of_its_sides(declare: Any) -> None:
-    @declare(kind="transfer")
-    def toy(x, y, features, /):  # type: ignore[no-untyped-def]
+    @declare()
+    def toy(x, y: SameUnits, features, /):  # type: ignore[no-untyped-def]
         return np.array([x.sum() - 2 * y.sum() for _ in features])
 
     x = labelled(np.random.default_rng(0).normal(size=(2, 12, 3))).rename(step="time")
@@ -149,10 +152,10 @@ def test_transfer_crosses_the_outer_dimensions_of_its_sides(declare: Any) -> Non
 
 
 def test_models_are_named_and_lined_up(declare: Any) -> None:
-    @declare(kind="models", dims=("model",))
-    def toy(rdm, models, /, *, context: Context):  # type: ignore[no-untyped-def]
-        assert context.models == ("one", "two")
-        return np.array([float(np.abs(rdm - model).max()) for model in models])
+    @declare(dims=("model",))
+    def toy(rdm, models, /):  # type: ignore[no-untyped-def]
+        assert list(models) == ["one", "two"]
+        return np.array([float(np.abs(rdm - model).max()) for model in models.values()])
 
     stimulus = ["c", "a", "b"]
     square = xr.DataArray(
@@ -172,12 +175,12 @@ def test_models_are_named_and_lined_up(declare: Any) -> None:
 
 
 def test_repetitions_go_to_the_kernel(declare: Any, rng: np.random.Generator) -> None:
-    @declare(kind="single", repeats=True)
-    def toy(x, /):  # type: ignore[no-untyped-def]
+    @declare()
+    def toy(x: Recordings, /):  # type: ignore[no-untyped-def]
         return float(x.ndim)
 
-    @declare(kind="single", repeats="required")
-    def strict_toy(x, /):  # type: ignore[no-untyped-def]
+    @declare()
+    def strict_toy(x: Repeated, /):  # type: ignore[no-untyped-def]
         return float(len(x))
 
     x = labelled(rng.normal(size=(3, 12, 4)))
@@ -195,7 +198,7 @@ def test_repetitions_go_to_the_kernel(declare: Any, rng: np.random.Generator) ->
 def test_a_coordinate_over_stimuli(declare: Any, x: xr.DataArray, y: xr.DataArray) -> None:
     seen = {}
 
-    @declare(kind="pair")
+    @declare()
     def toy(x, y, /, *, by: str = "run", context: Context):  # type: ignore[no-untyped-def]
         seen["run"] = context.coordinate(by)
         return 0.0
@@ -218,7 +221,7 @@ def test_one_stimulus_is_not_called_dead_units(declare: Any, x: xr.DataArray) ->
 def widest(declare: Any) -> Any:
     """The most rows a kernel is given at once, and the sum of all values beside it."""
 
-    @declare(kind="single", backends=("numpy", "dask"))
+    @declare(backends=("numpy", "dask"), extras={"rows": (), "sum": ()})
     def toy(x, /):  # type: ignore[no-untyped-def]
         sizes = [(len(block), block.sum()) for _, block in as_blocks(x)]
         return Score(

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import reptools as rt
 from reptools.cli.app import build_app
 from reptools.engine.registry import forget, metrics
-from reptools.report import build_report
+from reptools.reporting import report
 from tests import laws
 
 
@@ -29,7 +29,7 @@ def file(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 @pytest.fixture
 def _overlap() -> Iterator[None]:
-    @rt.metric(kind="pair", symmetric=True, bounds=(0, 1), invariances=("scale", "shift"))
+    @rt.metric(symmetric=True, bounds=(0, 1), invariances=("scale", "shift"))
     def overlap(x, y, /, *, power: float = 1.0):  # type: ignore[no-untyped-def]
         """Absolute correlation of the summed activations."""
         return abs(np.corrcoef(x.sum(1), y.sum(1))[0, 1]) ** power
@@ -57,7 +57,7 @@ def test_one_declaration_is_enough(file: Path, tmp_path: Path) -> None:
     value = np.asarray(json.loads(answer.stdout)["values"]).item()
     assert value == pytest.approx(expected**2)
 
-    page = build_report([file], tmp_path / "page.html").read_text()
+    page = report([file], tmp_path / "page.html").read_text()
     assert "overlap" in page and "Absolute correlation of the summed activations" in page
 
     mine = [law for name, law in laws.cases() if name == "overlap"]

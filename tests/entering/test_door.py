@@ -105,12 +105,12 @@ def test_features_come_as_a_table_or_a_column(table: pd.DataFrame, array: xr.Dat
 
 def test_a_table_of_features_says_what_it_holds(array: xr.DataArray) -> None:
     column = pd.DataFrame({"easy": EASY, "stimulus": IDS})
-    with pytest.raises(DimensionError, match="features has a column 'stimulus' beside its index"):
+    with pytest.raises(DimensionError, match="target has a column 'stimulus' beside its index"):
         rt.probe(array, column)
     twice = pd.DataFrame(np.stack([EASY, EASY], axis=1), index=IDS, columns=["a", "a"])
-    with pytest.raises(DimensionError, match="features has several columns called 'a'"):
+    with pytest.raises(DimensionError, match="target has several columns called 'a'"):
         rt.probe(array, twice)
-    with pytest.raises(FeatureError, match=r"features holds names of one text: 3, '3'"):
+    with pytest.raises(FeatureError, match=r"target holds names of one text: 3, '3'"):
         rt.probe(array, {3: EASY, "3": 1 - EASY})
 
 

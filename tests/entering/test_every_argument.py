@@ -31,6 +31,10 @@ EASY, HARD = np.arange(N) % 2, np.arange(N) // 2 % 2
 
 # Public names that take no array.
 NO_ARRAYS = {
+    "compute": "takes an open file; inputs beside it are read as the operation reads them",
+    "report": "takes paths",
+    "scorer": "takes a metric",
+    "table": "takes a result",
     "metric": "declares",
     "list_metrics": "lists",
     "open": "takes a path",
@@ -69,9 +73,13 @@ NO_LABELS = {
         "cv",
         "self",
     ),
+    *("at", "metric", "method", "progress"),
 }
 # Parameters that have the name of an array and hold a word.
-WORDS = {("rdm", "groups"), ("mdl_probe", "groups"), ("rsa", "rdm"), ("capture", "layers")}
+WORDS = {
+    *(("rdm", "groups"), ("mdl_probe", "groups"), ("rsa", "rdm")),
+    *(("capture", "layers"), ("compare", "layers")),
+}
 REPEATED = {"signal_variance_explained", "unit_reliability"}  # need repetitions of every stimulus
 
 

@@ -12,7 +12,9 @@ import torch
 import xarray as xr
 
 import reptools as rt
-from reptools.engine.registry import forget, metric, metrics
+from reptools.engine.common import CV, Groups, Seed
+from reptools.engine.declaring import metric
+from reptools.engine.registry import forget, metrics
 from reptools.entering.features import as_features
 from reptools.entering.labels import as_side
 from reptools.errors import (
@@ -31,7 +33,7 @@ from tests.conftest import labelled
 def gap() -> Iterator[Any]:
     """Row-sensitive pair metric: mean of |first unit of x - first unit of y|."""
 
-    @metric(kind="pair", symmetric=True)
+    @metric(symmetric=True)
     def gap(x, y, /):  # type: ignore[no-untyped-def]
         """Mean gap of the first units."""
         return abs(x[:, 0] - y[:, 0]).mean()
@@ -44,8 +46,10 @@ def gap() -> Iterator[Any]:
 def share() -> Iterator[Any]:
     """Feature metric: mean of the first unit where the feature's first column is set."""
 
-    @metric(kind="feature", cv="split")
-    def share(x, features, /, *, context):  # type: ignore[no-untyped-def]
+    @metric
+    def share(  # type: ignore[no-untyped-def]
+        x, features, /, *, context, cv: CV = "split", groups: Groups = None, seed: Seed = 0
+    ):
         """Mean of the first unit under a feature."""
         rows = np.concatenate([test for _, test in context.folds()])
         return np.array([x[rows, 0] @ f.columns[rows, 0] for f in features])

@@ -8,12 +8,17 @@ result is known as what it is: of an untyped one (``Any``), whatever is done wit
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+from sklearn.svm import SVC
 from torch import nn
 
 import reptools as rt
@@ -60,6 +65,10 @@ def reading() -> None:
     rt.validate("run.h5", deep=True)
     assert_type(rt.repair("run.h5", deep=True), Path)
 
+    assert_type(rt.open("runs/*.h5"), xr.DataTree)
+    rt.open(["a.h5", Path("b.h5")])
+    rt.open({"a": "a.h5"})
+
     rt.open()  # E
     rt.open(3)  # E
     rt.open("run.h5", mode="r")  # E
@@ -102,10 +111,71 @@ def combining() -> None:
     rt.interactions(FEATURES, degree=3)  # E
 
 
+def measuring(table: pd.DataFrame) -> None:
+    assert_type(rt.cka(ACTIVATIONS, LABELLED, estimator="biased", prepare="zscore"), xr.DataArray)
+    rt.cka(torch.zeros(4, 8), table, kernel="rbf", bandwidth=2, batch=None)
+    rt.cka([[1.0, 2.0]], xr.DataTree(), prepare=["zscore", "unit_norm"])
+    assert_type(rt.rsa(ACTIVATIONS, LABELLED, rdm="euclidean"), xr.DataArray)
+    assert_type(rt.variance_explained(LABELLED, FEATURES, cv=5, groups="run"), xr.DataArray)
+    rt.variance_explained(LABELLED, {"easy": [0, 1]}, estimator="omega_squared", cv=None)
+    rt.probe(LABELLED, FEATURES, method=SVC(), cv=KFold(5), seed=1)
+    rt.probe(LABELLED, [0, 1, 0, 1], method="lda", scaling="none")
+    rt.predictivity(ACTIVATIONS, LABELLED, method=Ridge(), score="r")
+    assert_type(rt.rdm(LABELLED, method="crossnobis", condition="kind"), xr.DataArray)
+    rt.compare_rdms(np.zeros((3, 3)), [0.1, 0.2, 0.3], method="rho_a")
+    rt.partial_rsa(np.zeros(3), {"model": np.zeros(3)})
+    assert_type(rt.principal_components(LABELLED, FEATURES, n_components=3), xr.Dataset)
+
+    rt.cka(ACTIVATIONS, LABELLED, estimtor="biased")  # E
+    rt.cka(ACTIVATIONS, LABELLED, estimator="bias")  # E
+    rt.cka(ACTIVATIONS)  # E
+    rt.cka(ACTIVATIONS, LABELLED, ACTIVATIONS)  # E
+    rt.cka(ACTIVATIONS, y=LABELLED)  # E
+    rt.cka("run.h5", LABELLED)  # E
+    rt.cka(ACTIVATIONS, LABELLED, "biased")  # E
+    rt.cka(ACTIVATIONS, LABELLED, batch="4")  # E
+    rt.cka(ACTIVATIONS, LABELLED, prepare=3)  # E
+    rt.rsa(ACTIVATIONS, LABELLED, rdm="manhattan")  # E
+    rt.variance_explained(LABELLED)  # E
+    rt.variance_explained(LABELLED, FEATURES, cv="halves")  # E
+    rt.variance_explained(LABELLED, FEATURES, denominator="last")  # E
+    rt.variance_explained(LABELLED, FEATURES, seed="0")  # E
+    rt.probe(LABELLED, FEATURES, method="svm")  # E
+    rt.probe(LABELLED, FEATURES, cv=2.5)  # E
+    rt.probe(LABELLED, FEATURES, C="1")  # E
+    rt.predictivity(ACTIVATIONS, LABELLED, ceiling="noise")  # E
+    rt.rdm(LABELLED, LABELLED)  # E
+    rt.rdm(LABELLED, method="crossnobi")  # E
+    rt.compare_rdms(LABELLED, LABELLED, method="pearsn")  # E
+    rt.partial_rsa(np.zeros(3))  # E
+    rt.principal_components(LABELLED, FEATURES, n_components="3")  # E
+
+
+def looping(tree: xr.DataTree) -> None:
+    rt.compute("cka", tree, y=LABELLED, layers="fc*", at={"step": "last"}, missing="nan")
+    rt.compute(partial(rt.probe, method="lda"), tree, target="easy", stimuli="common")
+    rt.compute(rt.interventions.steer, tree, progress=False)
+    assert_type(rt.table(rt.cka(ACTIVATIONS, LABELLED)), pd.DataFrame)
+
+    rt.compute(partial(rt.probe, metod="lda"), tree)  # E
+    rt.compute(partial(rt.probe, method="svm"), tree)  # E
+    rt.compute("cka")  # E
+    rt.compute(3, tree)  # E
+    rt.compute("cka", "run.h5")  # E
+    rt.compute("cka", tree, at="last")  # E
+    rt.compute("cka", tree, missing="drop")  # E
+    rt.compute("cka", tree, stimuli="shared")  # E
+    rt.table("cka")  # E
+
+
 def comparing() -> None:
     assert_type(rt.compare([ACTIVATIONS, LABELLED]), xr.DataArray)
     rt.compare({"a": ACTIVATIONS}, {"b": LABELLED}, metric="rsa")
-    rt.compare(rt.open("run.h5"), metric=rt.cka)
+    rt.compare(rt.open("run.h5"), metric=rt.cka, layers=["fc1"], at={"step": 100})
+    rt.compare([ACTIVATIONS], metric=partial(rt.cka, estimator="biased"))
+
+    rt.compare([ACTIVATIONS], metric=partial(rt.cka, estimtor="biased"))  # E
+    rt.compare([ACTIVATIONS], metric=partial(rt.cka, estimator="bias"))  # E
 
     rt.compare()  # E
     rt.compare([ACTIVATIONS], metric=3)  # E
@@ -149,14 +219,22 @@ def intervening(head: Readout) -> None:
 
 
 def declaring() -> None:
-    @rt.metric(kind="pair", symmetric=True, bounds=(0, float("inf")), better="lower")
+    @rt.metric(symmetric=True, bounds=(0, float("inf")), better="lower")
     def mean_gap(x: Any, y: Any, /, *, power: float = 2.0) -> float:
         return float((abs(x - y) ** power).mean())
 
     assert_type(mean_gap(ACTIVATIONS, LABELLED, power=1), xr.DataArray)
 
-    rt.metric(symmetric=True)  # E
-    rt.metric(kind="pairs")  # E
-    rt.metric(kind="pair", better="more")  # E
-    rt.metric(kind="pair", bounds=(0, 1, 2))  # E
-    rt.metric(kind="pair", backends="numpy")  # E
+    @rt.metric
+    def spread(x: Any, /, *, power: float = 2.0) -> float:
+        return float(x.std() ** power)
+
+    assert_type(spread(ACTIVATIONS, power=1), xr.DataArray)
+
+    mean_gap(ACTIVATIONS, LABELLED, powr=1)  # E
+    mean_gap(ACTIVATIONS)  # E
+    spread(ACTIVATIONS, power="a")  # E
+    rt.metric(kind="pair")  # E
+    rt.metric(better="more")  # E
+    rt.metric(bounds=(0, 1, 2))  # E
+    rt.metric(backends="numpy")  # E

@@ -214,7 +214,7 @@ def test_a_value_that_no_other_combination_has():
     ("options", "error", "seen"),
     [
         ({"hold_out": {"easy": 1}}, FeatureError, r"hold_out is \{'easy': 1\} and must give"),
-        ({"hold_out": "easy"}, FeatureError, "hold_out is 'easy'"),
+        ({"hold_out": "easy"}, ParameterError, "hold_out must map features to values, got 'easy'"),
         ({"hold_out": {"easy": 1, "hard": 7}}, FeatureError, "hold_out has hard=7.*are 0, 1"),
         ({"C": 0.0}, ParameterError, r"C must be float at least 1e-12, got 0\.0"),
         ({"C": 2.0, "method": "lda"}, ParameterError, "C=2 has no meaning"),

@@ -19,7 +19,7 @@ from reptools.errors import (
     StimulusError,
 )
 from reptools.interventions import Readout, steer, truncate
-from reptools.interventions.steering import flip_doses, half_dose
+from reptools.interventions.steer import flip_doses, half_dose
 from tests.interventions.test_interventions import planted
 
 
@@ -265,8 +265,9 @@ def test_the_result_can_be_computed_again():
     features, x, head = planted()
     x = x.assign_attrs(system="net", layer="fc2")
     found = steer(x, features, head, doses=[1, 2], seed=3)
-    assert found.attrs["method"] == "steer"
-    assert (found.attrs["system"], found.attrs["layer"]) == ("net", "fc2")
+    assert found.attrs["metric"] == "steer"
+    (source,) = json.loads(found.attrs["inputs"])
+    assert (source["system"], source["layer"]) == ("net", "fc2")
     params = json.loads(found.attrs["params"])
     assert params == {
         "cv": "split", "doses": [1.0, 2.0], "feature": ["easy", "hard"], "groups": None,

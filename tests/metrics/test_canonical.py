@@ -13,10 +13,11 @@ import xarray as xr
 from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA
 
-from reptools.engine.operation import Context
-from reptools.engine.registry import metrics
+from reptools.engine.context import Context
+from reptools.engine.registry import find
 from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
-from reptools.metrics.canonical import cca, leading_side, shrunk_side, svcca
+from reptools.metrics.cca import cca
+from reptools.metrics.svcca import svcca
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.folds import Sampling
 from tests.conftest import labelled
@@ -37,15 +38,12 @@ def in_folds(n: int, cv: Any = 5) -> Context:
     return Context(np.arange(n), Sampling(cv, 0, np.arange(n)))
 
 
-def bare(name: str, x: Any, y: Any, cv: Any = 5, score: str = "mean", **options: Any) -> float:
+def bare(name: str, x: Any, y: Any, cv: Any = 5, **options: Any) -> float:
     """The kernels alone, without the labelled edge."""
     context = in_folds(x.n if isinstance(x, Blocks) else x.shape[0], cv)
-    side = {"cca": shrunk_side, "svcca": leading_side}[name]
-    n_components = (
-        {"n_components": options.pop("n_components")} if "n_components" in options else {}
-    )
-    sides = [side(v, context=context, **options) for v in (x, y)]
-    return float(metrics()[name].kernel(*sides, score=score, **n_components).value)
+    wiring = find(name).wire(find(name).bind(options))
+    assert wiring.each is not None
+    return float(wiring.score(*(wiring.each(v, context=context) for v in (x, y))).value)
 
 
 def in_blocks(x: np.ndarray) -> Blocks:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from reptools.engine.context import context_of
 from reptools.engine.loops import compare
-from reptools.engine.registry import metrics
+from reptools.engine.registry import find
+from reptools.entering.labels import as_side
 from reptools.errors import (
     DataError,
     DeadUnitWarning,
@@ -20,7 +22,7 @@ from reptools.errors import (
     ReptoolsWarning,
     StimulusError,
 )
-from reptools.metrics.alignment import cka, cka_side
+from reptools.metrics.cka import cka
 from reptools.statistics import gram, hsic, tiles
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.folds import hash_rank
@@ -62,7 +64,10 @@ def related(rng: np.random.Generator, shape: tuple[int, int], scale: float = 1.0
 
 def bare_cka(x: Any, y: Any, **options: Any) -> float:
     """The kernels alone, without the labelled edge."""
-    return metrics()["cka"].kernel(cka_side(x, **options), cka_side(y, **options))
+    operation = find("cka")
+    wiring = operation.wire(operation.bind(options))
+    context = context_of(as_side(np.empty((x.shape[0], 1))), {})
+    return wiring.score(*(wiring.each(side, context=context) for side in (x, y)))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

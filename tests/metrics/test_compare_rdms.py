@@ -15,8 +15,9 @@ from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
 import reptools as rt
 from reptools.errors import DataError, DimensionError, ParameterError, StimulusError
-from reptools.metrics.comparators import compare_rdms, prepared_rdm, similarities
-from reptools.metrics.comparators import similarity as compare
+from reptools.metrics.compare_rdms import compare_rdms
+from reptools.statistics.rdms.comparators import prepared_rdm, similarities
+from reptools.statistics.rdms.comparators import similarity as compare
 from tests.shared_data import shared
 
 METHODS = (

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
-from reptools.metrics.dissimilarity import rdm
+from reptools.metrics.rdm import rdm
 from reptools.statistics.rdms.crossnobis import (
     crossnobis,
     crossnobis_by_pairs,
@@ -377,6 +377,10 @@ def test_bad_options(unbalanced: xr.DataArray) -> None:
         ParameterError, match="noise_scope='run' has no meaning for the mahalanobis"
     ):
         rdm(unbalanced, method="mahalanobis", noise_scope="run")
+    with pytest.raises(ParameterError, match="noise_scope='run' says where the noise of the cross"):
+        rdm(unbalanced, method="crossnobis", noise="identity", noise_scope="run")
+    with pytest.raises(ParameterError, match="groups='run' says where the noise of the mahal"):
+        rdm(unbalanced, method="mahalanobis", noise="identity", groups="run")
     gap = unbalanced.assign_coords(run=("stimulus", np.where(unbalanced.run == 1, np.nan, 0.0)))
     with pytest.raises(ParameterError, match="run is missing for"):
         rdm(gap, method="crossnobis", condition="condition")

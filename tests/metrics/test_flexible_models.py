@@ -13,8 +13,9 @@ from scipy.spatial.distance import pdist, squareform
 from sklearn.model_selection import PredefinedSplit
 
 from reptools.errors import DataError, ParameterError, StimulusError
-from reptools.metrics.comparators import compare_rdms
-from reptools.metrics.flexible_models import flexible_rsa, flexible_rsa_weights
+from reptools.metrics.compare_rdms import compare_rdms
+from reptools.metrics.flexible_rsa import flexible_rsa
+from reptools.metrics.flexible_rsa_weights import flexible_rsa_weights
 
 HALVES = PredefinedSplit(np.repeat([0, 1], 6))
 FITS = ("select", "weighted", "nonnegative")

@@ -12,9 +12,11 @@ import scipy.stats
 import xarray as xr
 from sklearn.decomposition import PCA
 
-from reptools.engine.registry import metrics
+from reptools.engine.registry import find
 from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
-from reptools.metrics.geometry import effective_rank, participation_ratio, pca_spectrum
+from reptools.metrics.effective_rank import effective_rank
+from reptools.metrics.participation_ratio import participation_ratio
+from reptools.metrics.pca_spectrum import pca_spectrum
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.moments import SMALL
 from reptools.statistics.shapes.spectrum import leading_axes, scaled
@@ -38,7 +40,7 @@ def sample(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 def bare(metric: Any, x: Any, **options: Any) -> np.ndarray:
     """The kernel alone, without the labelled edge."""
-    answer = metrics()[metric.__name__].kernel(x, **options)
+    answer = find(metric).wire(find(metric).bind(options)).score(x)
     return np.asarray(getattr(answer, "value", answer))
 
 
@@ -74,6 +76,22 @@ def test_directions_that_do_not_vary_are_exactly_0(rng: np.random.Generator, sha
     assert (spectrum[:3] > 0.1).all() and (spectrum[3:] == 0).all()
     assert 1 <= float(effective_rank(x)) <= 3
     assert float(effective_rank(x, spectrum="variances")) <= 3
+
+
+def test_the_number_of_components_does_not_hang_on_what_varies(rng: np.random.Generator) -> None:
+    x = labelled(rng.normal(size=(2, 12, 5)))
+    x[1, :, 3:] = 4.0
+    with pytest.warns(DeadUnitWarning, match="2 of 5 units without variance"):
+        spectrum = pca_spectrum(x)
+        fewer = pca_spectrum(x, n_components=4)
+    assert spectrum.shape == spectrum.share.shape == (2, 5)
+    assert (spectrum[0] > 0).all()
+    np.testing.assert_allclose(spectrum[1, :3], pca_spectrum(x[1, :, :3]), rtol=1e-12)
+    for value in (spectrum, spectrum.share, fewer, fewer.share):
+        assert (value[1, 3:] == 0).all()
+    with pytest.warns(DeadUnitWarning, match="5 of 5 units"):
+        dead = pca_spectrum(0 * x[0])
+    assert dead.shape == dead.share.shape == (5,) and dead.isnull().all()
 
 
 def test_spectra_of_steps_stay_side_by_side(rng: np.random.Generator) -> None:
@@ -247,6 +265,9 @@ def test_a_dead_unit_carries_no_weight(x: xr.DataArray, metric: Any, options: di
     with pytest.warns(DeadUnitWarning, match="x has 1 of 6 units without variance"):
         found = metric(dead, **options)
     without = metric(x.drop_isel(unit=2), **options)
+    if metric is pca_spectrum:
+        assert float(found[-1]) == 0  # there are as many components as units
+        found = found[:-1]
     np.testing.assert_allclose(found, without, rtol=1e-12)
 
 

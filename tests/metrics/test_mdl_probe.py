@@ -19,7 +19,7 @@ from reptools.errors import (
     ReptoolsWarning,
     StimulusError,
 )
-from reptools.metrics.coding import mdl_probe
+from reptools.metrics.mdl_probe import mdl_probe
 from reptools.statistics.folds import hash_rank
 from reptools.statistics.readout import logistic
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,10 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import pearsonr, rankdata
 
 from reptools.errors import DataError, DimensionError, ParameterError, StimulusError
-from reptools.metrics.comparators import compare_rdms
-from reptools.metrics.model_rdms import (
-    names_of,
-    partial_rsa,
-    regression_rsa,
-    variance_partition_rsa,
-)
+from reptools.metrics.compare_rdms import compare_rdms
+from reptools.metrics.partial_rsa import partial_rsa
+from reptools.metrics.regression_rsa import regression_rsa
+from reptools.metrics.variance_partition_rsa import variance_partition_rsa
 from reptools.statistics.rdms.model_fits import reduced
 
 N = 10
@@ -299,11 +295,14 @@ def test_collinear_models_are_refused(
         metric(rdm, summed, method={"partial_rsa": "pearson"}.get(metric.__name__, "linear"))
 
 
-def test_models_are_called_by_name_or_by_number(models: dict[str, np.ndarray]) -> None:
+def test_models_are_called_by_name_or_by_number(
+    rdm: np.ndarray, models: dict[str, np.ndarray]
+) -> None:
+    assert partial_rsa(rdm, models).model.values.tolist() == list(NAMES)
     vectors = list(models.values())
-    named: Any = SimpleNamespace(models=NAMES)
-    assert names_of(vectors, named) == list(NAMES)
-    assert names_of(vectors, None) == ["1", "2", "3"]
+    assert partial_rsa(rdm, vectors).model.values.tolist() == ["0", "1", "2"]
+    parts = ["0", "1", "2", "0+1", "0+2", "1+2", "0+1+2"]
+    assert sorted(variance_partition_rsa(rdm, vectors).part.values) == sorted(parts)
 
 
 def test_messages_name_the_models_involved_alone(

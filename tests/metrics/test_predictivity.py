@@ -21,8 +21,9 @@ from reptools.errors import (
     ReptoolsWarning,
     StimulusError,
 )
-from reptools.metrics.encoding import predictivity, unit_predictivity
-from reptools.metrics.reliability import unit_reliability
+from reptools.metrics.predictivity import predictivity
+from reptools.metrics.unit_predictivity import unit_predictivity
+from reptools.metrics.unit_reliability import unit_reliability
 from reptools.statistics.folds import Sampling
 from reptools.statistics.regression import linear_sides
 from reptools.statistics.regression.nested import nested
@@ -390,6 +391,14 @@ def test_bad_input() -> None:
             metric(x, y, lowest_alpha=10.0, highest_alpha=1.0)
         with pytest.raises(ParameterError, match="n_components=3 is an option of method='pls'"):
             metric(x, y, n_components=3)
+        with pytest.raises(ParameterError, match="n_alphas=3 is an option of method='ridge', got"):
+            metric(x, y, method="pls", n_alphas=3)
+        with pytest.raises(ParameterError, match="lowest_alpha=0.1 is an option of .*'pls'"):
+            metric(x, y, method="pls", lowest_alpha=0.1)
+        with pytest.raises(ParameterError, match="highest_alpha=7 ends a range"):
+            metric(x, y, n_alphas=1, highest_alpha=7.0)
+        with pytest.raises(ParameterError, match="min_reliability=0.3 leaves units out"):
+            metric(x, y, min_reliability=0.3)
         with pytest.raises(ParameterError, match="n_components must be .* got 0"):
             metric(x, y, method="pls", n_components=0)
         with pytest.raises(ParameterError, match="n_components=9 is more than the 8 components"):

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from reptools.engine.operation import Context
+from reptools.engine.context import Context
 from reptools.errors import (
     DeadUnitWarning,
     FeatureError,
@@ -25,8 +25,8 @@ from reptools.errors import (
     ReptoolsWarning,
     StimulusError,
 )
-from reptools.metrics import probing, readout
-from reptools.metrics.probing import probe
+from reptools.metrics.probe import probe
+from reptools.metrics.shared import probes, readout
 from reptools.statistics.features.design import Feature
 from reptools.statistics.folds import Sampling, hash_rank
 from reptools.statistics.readout import logistic
@@ -335,6 +335,16 @@ def test_a_fit_that_does_not_converge_is_named(monkeypatch):
     assert result.notnull().all()
 
 
+def test_amounts_that_do_not_vary_over_the_test_stimuli_are_missing_by_name():
+    x, _ = planted(n=90)
+    split = np.repeat(["train", "validation", "test"], 30)
+    x = x.assign_coords(split=("stimulus", split))
+    size = feature(np.where(split == "train", np.arange(90.0), 0.5), x)
+    with pytest.warns(ReptoolsWarning) as caught:
+        assert probe(x, {"size": size}, cv="split").isnull().all()
+    assert "probe: feature 'size' does not vary over the test stimuli" in str(caught[0].message)
+
+
 # --- methods ------------------------------------------------------------------------------------
 
 
@@ -414,7 +424,7 @@ def test_the_permutation_is_not_the_order_that_made_the_folds():
     context = Context(stimulus, Sampling(5, 0, stimulus))
     values = np.arange(100) % 5
     for kind in ("continuous", "categorical"):
-        (plan,) = probing.planned([Feature("f", kind, values)], context)
+        (plan,) = probes.planned([Feature("f", kind, values)], context)
         for _, test in context.folds():
             assert len(np.unique(plan.permuted.target[test])) > 2
 
@@ -549,14 +559,15 @@ def test_the_control_task_follows_seed_and_type_not_order():
     assert other.control_accuracy != before.control_accuracy
 
 
-def test_control_is_absent_with_a_warning_where_types_do_not_recur():
+def test_control_is_missing_with_a_warning_where_types_do_not_recur():
     x, noun = words()
     target = feature(noun, x)
     alone = x.assign_coords(token=("stimulus", np.arange(len(x))))
     for options in ({"control": "token"}, {"control": "word", "groups": "word"}):
-        with pytest.warns(ReptoolsWarning, match=r"probe: control_selectivity is absent.* 0% of"):
+        with pytest.warns(ReptoolsWarning, match=r"probe: control_selectivity is missing.* 0% of"):
             result = probe(alone, target, **options)
-        assert "control_selectivity" not in result.coords
+        assert result.control_selectivity.isnull() and result.control_accuracy.isnull()
+        assert result.accuracy.notnull()
     amounts = {"noun": target, "size": feature(x.values[:, 0], x)}
     mixed = probe(x, amounts, control="word")
     assert mixed.control_selectivity.isnull().values.tolist() == [False, True]
@@ -623,7 +634,7 @@ def test_haxby_categories_are_read_out_across_runs():
         ({"cv": 1}, "cv must be.*got 1"),
         ({"cv": 999}, "cv must be from 2 to 150.*got 999"),
         ({"groups": "story"}, "groups='story' is no coordinate"),
-        ({"method": "svm"}, r"method must be logistic\|ridge\|lda\|mean_difference, got 'svm'"),
+        ({"method": "svm"}, r"method must be logistic\|ridge\|lda\|mean_difference or.*got 'svm'"),
         ({"regularization": "cv"}, r"regularization must be fixed\|nested, got 'cv'"),
         ({"regularization": "nested", "C": 0.1}, "C=0.1 is not used by regularization='nested'"),
         ({"method": "lda", "C": 0.1}, "probe: C=0.1 has no meaning for method='lda'"),

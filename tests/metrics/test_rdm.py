@@ -20,8 +20,8 @@ from reptools.errors import (
     ParameterError,
     StimulusError,
 )
-from reptools.metrics.comparators import compare_rdms
-from reptools.metrics.dissimilarity import rdm
+from reptools.metrics.compare_rdms import compare_rdms
+from reptools.metrics.rdm import rdm
 from reptools.statistics.prepare import zscore
 from reptools.statistics.rdms import distances
 from tests.conftest import labelled

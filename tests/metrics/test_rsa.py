@@ -12,13 +12,12 @@ import pytest
 import xarray as xr
 
 from reptools.engine.calling import grid
-from reptools.engine.options import bind
-from reptools.engine.registry import metrics
-from reptools.entering.labels import as_side
+from reptools.engine.context import Context
+from reptools.engine.registry import find
 from reptools.errors import DataError, DeadUnitWarning, ParameterError, StimulusError
-from reptools.metrics.comparators import compare_rdms
-from reptools.metrics.dissimilarity import rdm
-from reptools.metrics.similarity import LINEAR, rsa
+from reptools.metrics.compare_rdms import compare_rdms
+from reptools.metrics.rdm import rdm
+from reptools.metrics.rsa import LINEAR, rsa
 from tests.conftest import labelled
 
 DISTANCES = ("correlation", "euclidean", "sqeuclidean", "cosine")
@@ -198,16 +197,17 @@ def test_extreme_scales(x: xr.DataArray, y: xr.DataArray, method: str, scale: fl
 
 
 def test_each_side_is_prepared_once_in_a_grid(rng: np.random.Generator) -> None:
-    record, seen = metrics()["rsa"], []
+    operation, seen = find(rsa), []
+    each = operation.plain.each
 
-    def counted(x: Any, /, **options: Any) -> Any:
+    def counted(x: Any, /, *, context: Context) -> Any:
         seen.append(x)
-        assert record.each is not None
-        return record.each(x)
+        assert each is not None
+        return each(x, context=context)
 
-    layers = {f"fc{i}": as_side(rng.normal(size=(10, 4)), f"fc{i}") for i in range(4)}
-    counting = replace(record, each=counted)
-    result = grid(counting, layers, layers, bind(record.parameters, {}))
+    layers = {f"fc{i}": (rng.normal(size=(10, 4)), f"fc{i}") for i in range(4)}
+    counting = replace(operation.plain, each=counted)
+    result = grid(operation, counting, operation.defaults, layers, None)
     assert (result.shape, len(seen)) == ((4, 4), 4)
 
 

@@ -12,7 +12,8 @@ from matplotlib.colors import same_color, to_hex
 
 import reptools as rt
 from reptools import plots
-from reptools.engine.registry import forget, metric
+from reptools.engine.declaring import metric
+from reptools.engine.registry import forget
 from reptools.errors import DimensionError, MissingExtraError
 
 FEATURES = ["easy", "hard", "third"]
@@ -195,7 +196,7 @@ def test_a_long_estimator_stays_within_the_figure(shape):
 
 
 def test_dark_is_alike_where_lower_is_better():
-    @metric(kind="pair", better="lower", bounds=(0, float("inf")))
+    @metric(better="lower", bounds=(0, float("inf")))
     def apart(x, y, /):
         """Distance for this test."""
         return abs(x - y).sum()

@@ -88,6 +88,12 @@ class Own:
             part /= spread
         return cls(part, mean, spread, constant)
 
+    def applied(self, rows: Values) -> Values:
+        """Other rows, centred and scaled as these were; a unit that is constant here is 0."""
+        part = (rows - self.mean) / self.spread
+        part[:, self.constant] = 0.0
+        return part
+
     def restored(self, coefficients: Values, intercepts: Values) -> tuple[Values, Values]:
         """Coefficients and intercepts for the coordinates that the rows came in."""
         coefficients = np.where(self.constant, 0.0, coefficients / self.spread)

@@ -135,13 +135,17 @@ class HeldRows:
 
     def sums(self, weights: Array) -> Sums:
         """From the predictions of all rows."""
-        xp = array_namespace(weights)
-        predicted = matmul(self.x, weights)
-        residual = _column_squares(predicted - self.y)
-        predicted, observed = centred(predicted), centred(self.y)
-        product = xp.sum(predicted * observed, axis=0)
-        squares = _column_squares(predicted), _column_squares(observed)
-        return _sums(residual, self.total, product, *squares)
+        return sums_of(matmul(self.x, weights), self.y, self.total)
+
+
+def sums_of(predicted: Array, truth: Array, total: Array) -> Sums:
+    """One fold's sums, from predictions and truth (stimulus, target) and squares of the truth."""
+    xp = array_namespace(predicted)
+    residual = _column_squares(predicted - truth)
+    predicted, observed = centred(predicted), centred(truth)
+    product = xp.sum(predicted * observed, axis=0)
+    squares = _column_squares(predicted), _column_squares(observed)
+    return _sums(residual, total, product, *squares)
 
 
 def _column_squares(x: Array) -> Array:

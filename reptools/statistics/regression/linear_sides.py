@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import frexp
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from reptools.statistics.regression.reliability import reliabilities
 from reptools.statistics.regression.ridge import CellMoments, DualRidge, PrimalRidge, cell_moments
 from reptools.statistics.regression.shifted_systems import Reductions
 
-Values = np.ndarray[Any, np.dtype[np.float64]]
+Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Ceiling: TypeAlias = Literal["none", "reliability"]
 
 MOST_MOMENTS = 2**34  # bytes of all cells' moments that are still taken
 IN_BLOCKS = 2**28  # bytes from which an array of many rows is not copied to be centred
@@ -149,17 +150,12 @@ class LinearSide:
         return float(squares[live].sum()) / min(int(live.sum()), n - 1)
 
 
-def linear_side(x: Rows, /, *, ceiling: Literal["none", "reliability"] = "none") -> LinearSide:
+def linear_side(x: Rows, /, *, ceiling: Ceiling) -> LinearSide:
     """Average repetitions, centre and scale one side; blocks stay blocks."""
     wanted = ceiling == "reliability"
     if isinstance(x, Blocks):
         return LinearSide(_tame(x), wanted, kept=Reductions(most=0))
-    reliability, rows = None, x
-    if rows.ndim == 3:
-        if wanted and rows.shape[0] > 1:
-            correlation, whole = (to_host(v) for v in reliabilities(rows))
-            reliability = np.where(correlation > 0, whole, np.nan)
-        rows = array_namespace(rows).mean(float64(rows), axis=0)
+    rows, reliability = averaged(x, ceiling)
     xp = array_namespace(rows)
     n, width = rows.shape
     if n >= 2 * width and n * width * xp.finfo(rows.dtype).bits > 8 * IN_BLOCKS:
@@ -167,6 +163,17 @@ def linear_side(x: Rows, /, *, ceiling: Literal["none", "reliability"] = "none")
     centre = centred(rows)
     largest = float(xp.max(xp.abs(centre)))
     return LinearSide(centre * 2.0 ** -frexp(largest)[1], wanted, reliability)
+
+
+def averaged(x: Array, ceiling: Ceiling) -> tuple[Array, Values | None]:
+    """The mean over repetitions, where there are any, and its reliability where it is wanted."""
+    if x.ndim == 2:
+        return x, None
+    reliability = None
+    if ceiling == "reliability" and x.shape[0] > 1:
+        correlation, whole = (to_host(v) for v in reliabilities(x))
+        reliability = np.where(correlation > 0, whole, np.nan)
+    return array_namespace(x).mean(float64(x), axis=0), reliability
 
 
 def _tame(x: Blocks) -> Blocks:

@@ -129,7 +129,7 @@ def components(xx: Matrix, xy: Matrix, most: int) -> Matrix:
             return directions[:, :k]
         directions[:, k] = direction / np.sqrt(square)
         loadings[:, k] = product / np.sqrt(square)
-        xy -= np.outer(loadings[:, k], matmul(directions[:, k], xy))
+        xy -= loadings[:, k : k + 1] * matmul(directions[:, k], xy)
     return directions
 
 

@@ -1,0 +1,147 @@
+"""Results as tidy tables: one row a value, the same columns whatever was computed."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from reptools.errors import ParameterError, naming
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIDES = [f"{name}{side}" for side in ("", "_x", "_y") for name in ("n_units", "n_dead_units")]
+COUNTS = (*SIDES, "n_stimuli")
+OWN = ("metric", "quantity", "estimate", "estimator", "cv", "params")
+AXES = ("system", "layer", "rdm")
+FACTS = ("estimator", "cv", "params")
+
+
+def table(result: xr.DataArray | xr.Dataset, /) -> pd.DataFrame:
+    """A result as a tidy table: one row a value, however many systems, layers and steps.
+
+    Tables of different operations have the same columns where they mean the same, so they can be
+    put under each other; CSV and Parquet files of the command line are these tables.
+
+    Parameters
+    ----------
+    result : DataArray or Dataset
+        What an operation, :func:`compute` or :func:`compare` returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The dimensions in order (a position where one has no labels), ``metric``, ``quantity`` (the
+        variable of a Dataset, else the name of the metric), ``estimate``, what came with the score
+        and every other coordinate, ``n_units``, ``n_dead_units``, ``n_stimuli``, ``estimator``,
+        ``cv`` and ``params`` (JSON). Layers that a system does not have are left out; what could
+        not be computed is there as NaN.
+
+    Raises
+    ------
+    ParameterError
+        ``result`` is neither, or has a coordinate of the name of a column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import reptools as rt
+    >>> rng = np.random.default_rng(0)
+    >>> x, bit = rng.normal(size=(40, 3)), np.arange(40) % 2
+    >>> rt.table(rt.variance_explained(x, {"bit": bit}))[["feature", "quantity"]]
+      feature            quantity
+    0     bit  variance_explained
+    """
+    with naming("table"):
+        if not isinstance(result, (xr.DataArray, xr.Dataset)):
+            raise ParameterError(
+                f"result is a {type(result).__name__}. Pass what an operation, compute() or "
+                "compare() returned."
+            )
+    import pandas as pd
+
+    if isinstance(result, xr.DataArray):
+        return _rows(result, str(result.name), str(result.name))
+    name = str(result.attrs.get("metric", ""))
+    frames = [_rows(one.assign_attrs(result.attrs), str(key), name) for key, one in result.items()]
+    whole = pd.concat(frames, ignore_index=True)
+    for column in whole:  # a variable without a dimension leaves a gap, and that makes floats
+        kinds = {frame[column].dtype.kind for frame in frames if column in frame}
+        if kinds <= set("iu") and whole[column].dtype.kind == "f":
+            whole[column] = whole[column].astype("Int64")
+    return whole
+
+
+def _rows(data: xr.DataArray, quantity: str, name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    dims = [str(dim) for dim in data.dims]
+    columns: dict[str, Any] = {dim: _column(data, dim) for dim in dims}
+    columns["metric"] = data.attrs.get("metric", name)
+    columns["quantity"] = quantity
+    columns["estimate"] = data.values.ravel()
+    others = [str(key) for key in data.coords if key not in dims]
+    if taken := [key for key in (*dims, *others) if key in OWN]:
+        raise ParameterError(
+            f"table: {taken[0]!r} is a coordinate of the result, and a column of every table. "
+            f"Rename it: result.rename({taken[0]}='{taken[0]}_')."
+        )
+    columns |= {key: _column(data, key) for key in others if key not in COUNTS}
+    for key in COUNTS:
+        if key in data.coords:
+            columns[key] = _column(data, key)
+        elif key in data.attrs:
+            columns[key] = _fact(data, key)
+    columns |= {key: _fact(data, key) for key in FACTS if key in data.attrs}
+    frame = pd.DataFrame(columns, index=range(data.size))
+    recorded = next((key for key in ("n_units", "n_stimuli") if key in data.coords), None)
+    if recorded is not None:
+        frame = frame[frame[recorded] > 0].reset_index(drop=True)
+    return frame
+
+
+def _column(data: xr.DataArray, name: str) -> Any:
+    """A coordinate at every value of the result; positions where a dimension has none."""
+    if name in data.coords:
+        coord = data.coords[name]
+    else:
+        coord = xr.DataArray(np.arange(data.sizes[name]), dims=name)
+    return coord.broadcast_like(data).transpose(*data.dims).values.ravel()
+
+
+def _fact(data: xr.DataArray, key: str) -> Any:
+    """An attribute; of one that differs by layer, what holds at each."""
+    found = by_layer(data, key)
+    if found is None:
+        return data.attrs[key]
+    axes = _axes(data)
+    values = np.array([found.get(place) for place in _places(data)], dtype=object)
+    each = xr.DataArray(values.reshape([data.sizes[dim] for dim in axes]), dims=axes)
+    return each.broadcast_like(data).transpose(*data.dims).values.ravel()
+
+
+def by_layer(data: xr.DataArray | xr.Dataset, key: str) -> dict[str, Any] | None:
+    """An attribute that differs by layer, with what holds at each; None where it does not."""
+    value = data.attrs[key]
+    if not (isinstance(value, str) and value.startswith("{")):
+        return None
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return None
+    known = isinstance(found, dict) and found and found.keys() <= set(_places(data))
+    return found if known else None
+
+
+def _axes(data: xr.DataArray | xr.Dataset) -> list[str]:
+    return [dim for dim in AXES if dim in data.dims]
+
+
+def _places(data: xr.DataArray | xr.Dataset) -> list[str]:
+    """Layers as the attributes name them."""
+    labels = (data.coords[dim].values.tolist() for dim in _axes(data))
+    return ["/".join(map(str, place)) for place in product(*labels)]

@@ -1,0 +1,1 @@
+"""What several interventions share; nothing is declared here."""

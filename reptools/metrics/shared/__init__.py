@@ -1,0 +1,1 @@
+"""Kernels and helpers that several metrics share; no declaration stands here."""
