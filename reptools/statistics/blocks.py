@@ -70,8 +70,10 @@ def as_blocks(x: Rows) -> Blocks:
 def edges(n: int, width: int, chunks: Sequence[int] | None = None) -> list[int]:
     """Where to cut ``n`` rows of ``width`` values: at multiples of ROWS, or at ends of chunks.
 
-    >>> edges(10_000, 1024), edges(6, 2**23), edges(9_000, 1024, chunks=[3000, 3000, 3000])
-    ([0, 4096, 8192, 10000], [0, 2, 4, 6], [0, 3000, 6000, 9000])
+    >>> edges(10_000, 1024), edges(6, 2**23)
+    ([0, 4096, 8192, 10000], [0, 2, 4, 6])
+    >>> edges(9_000, 1024, chunks=[3000, 3000, 3000]), edges(5_000, 1024, chunks=[2048, 2048, 904])
+    ([0, 3000, 6000, 9000], [0, 4096, 5000])
     """
     most = max(1, min(ROWS, VALUES // max(width, 1)))
     if chunks is None:

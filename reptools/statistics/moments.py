@@ -23,6 +23,7 @@ from reptools.statistics.blocks import Blocks, Rows, as_blocks, together
 from reptools.statistics.folds import Folds, Parts
 
 Pair = tuple[str, str]
+Numbers = np.ndarray[Any, Any]  # of rows, ascending
 
 ALIGNED = 64  # bytes: a line of the cache
 HEAD = 256  # rows whose mean is near enough to that of all
@@ -85,6 +86,22 @@ class Moments:
                 side: whole + sign * other.squares[side] + weight * gap[side] ** 2
                 for side, whole in self.squares.items()
             },
+        )
+
+    def about(self, means: Mapping[str, Array]) -> Moments:
+        """The same stimuli counted from other means: sums of products and squares about these.
+
+        Test stimuli are counted from the means of the fit stimuli. ``means`` become their gaps.
+        """
+        gap = {side: mean - means[side] for side, mean in self.means.items()}
+        return Moments(
+            self.n,
+            gap,
+            {
+                (a, b): whole + self.n * _outer(gap[a], gap[b])
+                for (a, b), whole in self.products.items()
+            },
+            {side: whole + self.n * gap[side] ** 2 for side, whole in self.squares.items()},
         )
 
     def _nothing(self) -> Moments:
@@ -160,7 +177,7 @@ def _take(
     sides: Mapping[str, Rows],
     products: Sequence[Pair],
     squares: Sequence[str],
-    parts: Sequence[np.ndarray[Any, Any]] | None,
+    parts: Sequence[Numbers] | None,
     wide: bool = False,
 ) -> list[Moments]:
     """Moments of each part of the rows (numbers, ascending), or of all rows as one."""
@@ -169,19 +186,33 @@ def _take(
     shifted: list[Shifted] = []
     start = 0
     for arrays in together(*blocks):
-        if not shifted:
-            wide = wide or _any_wide(blocks, arrays)
-            shifted = [Shifted(array, wide) for array in arrays]
         stop = start + arrays[0].shape[0]
-        for part, wanted in enumerate(parts or [np.arange(start, stop)]):
-            rows = wanted[slice(*np.searchsorted(wanted, (start, stop)))] - start
+        here = rows_within(parts or [np.arange(start, stop)], start, stop)
+        if not shifted and any(rows.size for rows in here):
+            wide = wide or _any_wide(blocks, arrays)
+            shifted = [Shifted(rows_of(array, head_of(here)), wide) for array in arrays]
+        for part, rows in enumerate(here):
             if rows.size:
                 chosen = [x if rows.size == x.shape[0] else rows_of(x, rows) for x in arrays]
-                sums[part].add([take(x) for take, x in zip(shifted, chosen, strict=True)])
+                with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+                    sums[part].add([take(x) for take, x in zip(shifted, chosen, strict=True)])
         start = stop
     if not wide and not all(part.finite for part in sums):  # a later block is of another scale
         return _take(sides, products, squares, parts, wide=True)
     return [part.finish([take.shift for take in shifted]) for part in sums]
+
+
+def rows_within(parts: Sequence[Numbers], start: int, stop: int) -> list[Numbers]:
+    """The rows of each part that lie in a block, counted from its start."""
+    return [part[slice(*np.searchsorted(part, (start, stop)))] - start for part in parts]
+
+
+def head_of(parts: Sequence[Numbers]) -> Numbers:
+    """The first few rows in use: those of no part have no say in where sums are counted from.
+
+    So a unit that stands still over all parts is exactly 0, whatever it does elsewhere.
+    """
+    return np.unique(np.concatenate([part[:HEAD] for part in parts]))[:HEAD]
 
 
 def _any_wide(blocks: Sequence[Blocks], arrays: Sequence[Array]) -> bool:

@@ -39,8 +39,8 @@ def _zscore_blocks(x: Blocks, tolerance: float) -> Blocks:
     m = moments({"x": x}, squares=["x"])
     xp, mean = array_namespace(m.means["x"]), m.means["x"]
     sd = xp.sqrt(m.squares["x"] / m.n)
-    varies = (sd > tolerance * xp.abs(mean)) & xp.isfinite(sd)
-    inverse = xp.where(varies, 1 / divisor(sd), xp.zeros_like(sd))
+    # beyond float64 the inverse is 0 as well
+    inverse = xp.where(sd > tolerance * xp.abs(mean), 1 / divisor(sd), xp.zeros_like(sd))
     return x.map(lambda block: (float64(block) - mean) * inverse, sd.dtype)
 
 

@@ -219,7 +219,11 @@ def test_minibatches_sum_before_they_divide(
     if kernel == "linear":
         grams = [[part @ part.T for part in side] for side in sides]
     else:
-        grams = [gram.rbf(side, 1.0) for side in sides]
+        grams = []
+        for side in sides:  # one width for all batches, from the distances within each
+            gaps = [np.linalg.norm(part[:, None] - part[None], axis=-1) for part in side]
+            width = np.median(np.concatenate([gap[np.triu_indices(7, 1)] for gap in gaps]))
+            grams.append([np.exp(-(gap**2) / (2 * width**2)) for gap in gaps])
     for k, ll in zip(*(map(gram.u_centred, side) for side in grams), strict=True):
         sums += [(k * ll).sum(), (k * k).sum(), (ll * ll).sum()]
     expected = sums[0] / np.sqrt(sums[1] * sums[2])
@@ -227,6 +231,20 @@ def test_minibatches_sum_before_they_divide(
     for side in (x, x.isel(stimulus=rng.permutation(24))):
         with pytest.warns(ReptoolsWarning, match="batches of 7 leave 3 of 24 stimuli for the last"):
             assert float(cka(side, y, **options)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_what_has_no_product_says_so(rng: np.random.Generator) -> None:
+    """Three stimuli leave nothing to debias by, and a side without variance has no norm."""
+    x, y = rng.normal(size=(2, 3, 5))
+    by_units = hsic.by_units(x, y)
+    by_stimuli = hsic.by_stimuli([hsic.centred_side(side) for side in (x, y)])
+    np.testing.assert_allclose([p.plain for p in by_units], by_stimuli[0][[0, 1, 0], [0, 1, 1]])
+    assert np.isnan([p.debiased for p in by_units]).all() and np.isnan(by_stimuli[1]).all()
+    flat = np.full((9, 4), 0.1)
+    of_flat, of_x, both = hsic.by_units(flat, rng.normal(size=(9, 3)))
+    assert of_flat == both == hsic.Product(0.0, 0.0) and of_x is not None and of_x.plain > 0
+    sides = [hsic.centred_side(side) for side in (flat, rng.normal(size=(9, 3)))]
+    assert hsic.by_stimuli(sides)[0][0].tolist() == [0, 0]
 
 
 def test_one_batch_of_all_stimuli_is_the_whole(x: xr.DataArray, y: xr.DataArray) -> None:

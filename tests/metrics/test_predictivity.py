@@ -300,6 +300,15 @@ def test_reliability_is_spearman_brown() -> None:
     np.testing.assert_allclose(whole, 5 * c / (1 + 4 * c), rtol=1e-10)
 
 
+def test_a_unit_that_is_still_in_one_repetition_has_no_reliability() -> None:
+    """Whatever its value: the mean of equal numbers may differ from them in the last digit."""
+    trials = repeated(pair()[1], 1.0).values
+    odd = next(v for v in np.linspace(0.1, 1, 200) if np.full(60, v).mean() != v)
+    trials[1, :, 2] = odd
+    found = [np.asarray(values) for values in reliabilities(trials)]
+    assert all(np.isnan(values).tolist() == [0, 0, 1, 0, 0] for values in found)
+
+
 def test_reliability_recovers_what_was_planted() -> None:
     rng = np.random.default_rng(0)
     noise = np.array([0.5, 1.0, 2.0])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reptools.statistics.blocks import Blocks, as_blocks, edges
+from reptools.statistics.blocks import Blocks, as_blocks, edges, together
 from reptools.statistics.folds import Folds, Sampling
 from reptools.statistics.moments import SMALL, Moments, fold_moments, moments
 
@@ -124,28 +124,42 @@ def test_many_folds_that_overlap_at_random(pair: tuple[np.ndarray, ...]) -> None
         check(tested, x[test], y[test])
 
 
+def in_float32(x: np.ndarray) -> dict[str, np.ndarray]:
+    """Two sides that are both so large that products are taken in float32, scale permitting."""
+    sides = {"x": x, "y": x[:, :30]}
+    assert all(side.dtype == np.float32 and side.size >= SMALL for side in sides.values())
+    return sides
+
+
+def test_products_of_large_sides_are_taken_in_float32(rng: np.random.Generator) -> None:
+    """The difference to float64 is there, so that the tests below test what they say."""
+    x = rng.normal(size=(9000, 40)).astype(np.float32)
+    found = moments(in_float32(x), **WANTED)["x", "x"]
+    exact = moments({"x": x.astype(np.float64)}, products=[("x", "x")])["x", "x"]
+    assert 1e-9 < np.abs(found - exact).max() / np.abs(exact).max() < 1e-6
+
+
 def test_a_large_mean_in_float32_costs_no_digits(rng: np.random.Generator) -> None:
     x = (1000 + rng.normal(size=(9000, 40))).astype(np.float32)
-    assert x.size > SMALL  # products in float32
-    check(moments({"x": x, "y": x[:, :5]}, **WANTED), x, x[:, :5], rtol=1e-6)
+    check(moments(in_float32(x), **WANTED), x, x[:, :30], rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_scales_that_float32_cannot_square(rng: np.random.Generator, scale: float) -> None:
     x = (scale * rng.normal(size=(9000, 40))).astype(np.float32)
-    check(moments({"x": x, "y": x[:, :5]}, **WANTED), x, x[:, :5], rtol=1e-10)
+    check(moments(in_float32(x), **WANTED), x, x[:, :30], rtol=1e-10)
 
 
 def test_a_later_block_of_another_scale(rng: np.random.Generator) -> None:
     x = rng.normal(size=(9000, 40)).astype(np.float32)
     x[8000] = 1e25
-    check(moments({"x": x, "y": x[:, :5]}, **WANTED), x, x[:, :5], rtol=1e-10)
+    check(moments(in_float32(x), **WANTED), x, x[:, :30], rtol=1e-10)
 
 
 def test_a_first_stimulus_far_from_the_others_costs_few_digits(rng: np.random.Generator) -> None:
     x = rng.normal(size=(9000, 40)).astype(np.float32)
     x[0] = 1e4
-    check(moments({"x": x, "y": x[:, :5]}, **WANTED), x, x[:, :5], rtol=1e-6)
+    check(moments(in_float32(x), **WANTED), x, x[:, :30], rtol=5e-6)
 
 
 def test_a_constant_unit_is_exactly_zero(rng: np.random.Generator) -> None:
@@ -167,6 +181,26 @@ def test_moments_stay_on_the_device_of_the_data(device: str, rng: np.random.Gene
     assert m["x", "x"].device == strict.Device(device)
     host = strict.asarray(m["x", "x"], device=strict.Device("CPU_DEVICE"))
     np.testing.assert_allclose(np.asarray(host), brute(values, values)[0], atol=1e-12)
+
+
+def test_the_side_with_more_blocks_says_where_to_cut(pair: tuple[np.ndarray, ...]) -> None:
+    """No side is read in pieces larger than its own blocks, which fit in memory."""
+    x, y = pair
+    for first, second in (([0, 60], [0, 20, 40, 60]), ([0, 20, 40, 60], [0, 60])):
+        sizes = [len(part) for part, _ in together(cut(x, first), cut(y, second))]
+        assert sizes == [20, 20, 20]
+
+
+def test_moments_about_other_means(pair: tuple[np.ndarray, ...]) -> None:
+    x, y = pair
+    other = {"x": np.arange(5.0), "y": np.array([-2.0, 7.0])}
+    m = moments({"x": x, "y": y}, **WANTED).about(other)
+    dx, dy = x - other["x"], y - other["y"]
+    assert m.n == 60
+    np.testing.assert_allclose(m["x", "x"], dx.T @ dx, rtol=1e-12)
+    np.testing.assert_allclose(m["x", "y"], dx.T @ dy, rtol=1e-10)
+    np.testing.assert_allclose(m.squares["y"], (dy**2).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(m.means["x"], dx.mean(axis=0), rtol=1e-12)
 
 
 def test_views_of_an_array_are_not_copies() -> None:

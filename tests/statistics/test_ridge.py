@@ -264,6 +264,42 @@ def test_the_ends_of_the_range_are_counted() -> None:
     assert not scored(wide, plan).at_high.any()
 
 
+@pytest.mark.parametrize("form", ("dual", "rows", "moments"))
+def test_what_stays_the_same_over_the_test_stimuli_has_no_correlation(form: str) -> None:
+    """Up to the rounding of either form: of one constant target, or of all where x stands still."""
+    x, y = problem(60, 7)
+    whole = plan_of(60)
+    plan = Nested(whole.cells, (whole.outer[1],))
+    test = plan.rows(plan.outer[0].test)
+    y[test, 1] = 0.1 + y[:, 1].max()
+    found = scored(models(x, y, plan)[form], plan).sums
+    assert found.defined.tolist() == [1, 0, 1, 1] and np.isnan(found.r[1])
+    assert np.isfinite(found.r2).all()
+    x[test] = x[test[0]] + 2
+    found = scored(models(x, y, plan)[form], plan).sums
+    assert found.defined.tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("form", ("dual", "rows", "moments"))
+def test_a_target_that_varies_elsewhere_only_has_no_score(form: str) -> None:
+    x, y = problem(60, 7)
+    split = np.array(["train", "validation", "test"])[np.arange(60) % 3]
+    (plan,) = nested(sampling(60, "split", split=split), choose=True)
+    for still in (np.full(60, 0.1), np.where(np.arange(60) % 4, 0.3, 0.1 + 0.2)):
+        y[split != "train", 2] = still[split != "train"]
+        found = scored(models(x, y, plan)[form], plan).sums
+        assert np.isnan(found.r2).tolist() == np.isnan(found.r).tolist() == [0, 0, 1, 0]
+
+
+def test_targets_may_be_counted_from_anywhere() -> None:
+    x, y = problem(60, 110)
+    plan = plan_of(60)
+    kernel = centred(x) @ centred(x).T
+    expected = scored(DualRidge(kernel, centred(y), plan, ALPHAS), plan).sums.r2
+    found = scored(DualRidge(kernel, centred(y) + 1e6, plan, ALPHAS), plan).sums.r2
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
 # --- nested folds -------------------------------------------------------------------------------
 
 

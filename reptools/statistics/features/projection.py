@@ -155,19 +155,17 @@ class Fold:
 def _fold(own: tuple[Moments, Moments], units: tuple[Moments, Moments]) -> Fold:
     """From moments of columns and of units (fit, test): the test rows about the fit means."""
     (fit_d, test_d), (fit_x, test_x) = own, units
-    n = test_d.n
-    mean_d, mean_x = fit_d.means["d"], fit_x.means["x"]
-    gap_d, gap_x = test_d.means["d"] - mean_d, test_x.means["x"] - mean_x
+    tested = test_x.about(fit_x.means)
     return Fold(
         n_fit=fit_d.n,
-        n_test=n,
-        mean_d=mean_d,
-        mean_x=mean_x,
+        n_test=test_d.n,
+        mean_d=fit_d.means["d"],
+        mean_x=fit_x.means["x"],
         dd=fit_d["d", "d"] / fit_d.n,
         dx=fit_x["d", "x"] / fit_d.n,
-        test_dd=test_d["d", "d"] + n * np.outer(gap_d, gap_d),
-        test_dx=test_x["d", "x"] + n * asarray_like(gap_d, gap_x)[:, None] * gap_x[None, :],
-        total=test_x.squares["x"] + n * gap_x * gap_x,
+        test_dd=test_d.about(fit_d.means)["d", "d"],
+        test_dx=tested["d", "x"],
+        total=tested.squares["x"],
     )
 
 

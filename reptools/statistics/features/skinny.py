@@ -18,7 +18,7 @@ from reptools.errors import DataError
 from reptools.statistics.blocks import Blocks, as_blocks
 from reptools.statistics.blocks import Rows as Activations
 from reptools.statistics.folds import Folds, Rows
-from reptools.statistics.moments import HEAD, Moments, Shifted, pairs_of
+from reptools.statistics.moments import Moments, Shifted, head_of, pairs_of, rows_within
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Values = np.ndarray[Any, Any]
@@ -86,15 +86,12 @@ def _take(x: Activations, columns: Matrix, parts: list[Rows], *, widened: bool =
         blocks = replace(blocks, edges=[0, blocks.n])
     taken: _Taken | None = None
     for rows, block in blocks:
-        here = [
-            part[slice(*np.searchsorted(part, (rows.start, rows.stop)))] - rows.start
-            for part in parts
-        ]
+        here = rows_within(parts, rows.start, rows.stop)
         if not any(part.size for part in here):
             continue
-        if taken is None:  # rows of no fold have no say in the shift either
-            head = np.unique(np.concatenate([part[:HEAD] for part in here]))[:HEAD]
-            taken = _Taken(Shifted(rows_of(block, head), widened).shift, columns, len(parts))
+        if taken is None:
+            shift = Shifted(rows_of(block, head_of(here)), widened).shift
+            taken = _Taken(shift, columns, len(parts))
         for number, part in enumerate(here):
             for piece in pieces(part, blocks.width, single=taken.single):
                 taken.add(number, block, piece, rows.start)

@@ -107,10 +107,7 @@ class HeldRows:
     @classmethod
     def of(cls, x: Array, y: Array) -> HeldRows:
         """Rows with the total that belongs to them; ``y`` comes with magnitudes near 1."""
-        xp = array_namespace(y)
-        total = _column_squares(y)
-        floor = ROUNDING * int(y.shape[0])
-        return cls(x, y, xp.where(total > floor, total, xp.zeros_like(total)))
+        return cls(x, y, more_than_rounding(_column_squares(y), int(y.shape[0])))
 
     def products(self, width: int) -> int:
         """One for each row and coordinate."""
@@ -146,6 +143,11 @@ def sums_of(predicted: Array, truth: Array, total: Array) -> Sums:
     product = xp.sum(predicted * observed, axis=0)
     squares = _column_squares(predicted), _column_squares(observed)
     return _sums(residual, total, product, *squares)
+
+
+def more_than_rounding(total: Array, n: int) -> Array:
+    """Sums of squares of targets with magnitudes near 1; 0 where they are those of rounding."""
+    return array_namespace(total).where(total > ROUNDING * n, total, 0.0 * total)
 
 
 def _column_squares(x: Array) -> Array:

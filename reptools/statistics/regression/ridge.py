@@ -17,7 +17,7 @@ from reptools.arrays import Array, array_namespace, asarray_like, matmul, rows_o
 from reptools.statistics import blocks
 from reptools.statistics.folds import Rows
 from reptools.statistics.moments import Moments, fold_moments, total
-from reptools.statistics.regression.held_out import HeldMoments, HeldRows
+from reptools.statistics.regression.held_out import HeldMoments, HeldRows, more_than_rounding
 from reptools.statistics.regression.nested import Cells, Nested
 from reptools.statistics.regression.shifted_systems import Reduction, Reductions
 
@@ -194,14 +194,15 @@ class Crossed:
             chosen = asarray_like(rows, self.x)
             x, y = (xp.take(side, chosen, axis=0) for side in (self.x, self.y))
             return HeldRows.of(x - means["x"], y - means["y"])
-        own, cross = self.own.of(test), self.cross.of(test)
-        dx, dy = (cross.means[side] - means[side] for side in ("x", "y"))
+        own, cross = (part.of(test).about(means) for part in (self.own, self.cross))
         return HeldMoments(
-            own["x", "x"] + cross.n * dx[:, None] * dx[None, :],
-            cross["x", "y"] + cross.n * dx[:, None] * dy[None, :],
-            cross.squares["y"] + cross.n * dy * dy,
-            dx,
-            dy,
+            own["x", "x"],
+            cross["x", "y"],
+            cross.squares["y"]
+            if self.y is None
+            else more_than_rounding(cross.squares["y"], cross.n),
+            cross.means["x"],
+            cross.means["y"],
             cross.n,
         )
 

@@ -89,7 +89,7 @@ def _whitening(fitted: Moments, tested: Moments, live: int, weigh: Weigh) -> Whi
     values, vectors = xp.linalg.eigh(covariance)
     values, vectors = xp.flip(values), xp.flip(vectors, axis=1)
     mean = fitted.means["x"]
-    second = _about(tested, "x", "x", mean, mean)
+    second = tested.about(fitted.means)["x", "x"] / tested.n
     largest, beyond = float(values[0]), float(xp.linalg.trace(second))
     if largest <= NOTHING_FITTED * beyond:
         raise DataError(
@@ -102,12 +102,6 @@ def _whitening(fitted: Moments, tested: Moments, live: int, weigh: Weigh) -> Whi
     held = float(xp.sum(values[: kept.shape[0]])) / whole
     weights = vectors[:, : kept.shape[0]] / xp.sqrt(kept)
     return Whitening(mean, weights, matmul(weights.T, second, weights), fitted.n, held)
-
-
-def _about(tested: Moments, a: str, b: str, mean_a: Array, mean_b: Array) -> Array:
-    """Mean products of the test rows of two sides about means of the fit rows."""
-    gap_a, gap_b = tested.means[a] - mean_a, tested.means[b] - mean_b
-    return tested[a, b] / tested.n + gap_a[:, None] * gap_b[None, :]
 
 
 def canonical_correlations(
@@ -137,7 +131,8 @@ def canonical_correlations(
             matmul(fx.weights.T, fitted["x", "y"], fy.weights), full_matrices=False
         )
         u, v = u[:, :n_components], vt.T[:, :n_components]
-        cross = matmul(fx.weights.T, _about(tested, "x", "y", fx.mean, fy.mean), fy.weights)
+        tested = tested.about({"x": fx.mean, "y": fy.mean})
+        cross = matmul(fx.weights.T, tested["x", "y"] / tested.n, fy.weights)
         xx, yy = (
             xp.sum(u * matmul(fx.tested, u), axis=0),
             xp.sum(v * matmul(fy.tested, v), axis=0),
