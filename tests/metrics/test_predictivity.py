@@ -201,7 +201,7 @@ def test_large_arrays_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     x, y = pair()
     expected = unit_predictivity(x, y), unit_predictivity(x, y, method="pls")
     monkeypatch.setattr(linear_sides, "IN_BLOCKS", 100)
-    for scale in (1.0, 1e140):
+    for scale in (1.0, 1e140, 1e-170, 1e170):
         found = unit_predictivity(x * scale, y), unit_predictivity(x * scale, y, method="pls")
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-9)

@@ -332,7 +332,7 @@ def test_a_fit_that_does_not_converge_is_named(monkeypatch):
     messages = [str(w.message) for w in caught]
     assert "probe: feature 'bit' did not converge in 2 iterations in 5 of 5 folds" in messages[0]
     assert "probe: permuted feature 'bit'" in messages[1] and len(messages) == 2
-    assert result.notnull().all()
+    assert result.item() > 0.65  # it answers by what it has learned
 
 
 def test_amounts_that_do_not_vary_over_the_test_stimuli_are_missing_by_name():

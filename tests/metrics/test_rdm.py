@@ -142,6 +142,8 @@ def test_ranges_that_overflow_a_square() -> None:
             DataError, match="rdm: x: its patterns differ by up to .*outside float64"
         ):
             rdm(x * scale, method="sqeuclidean")
+    with pytest.raises(DataError, match="outside float64"):  # (2.4e154)^2, of 1.2e154 either way
+        rdm(np.array([[1.2e154, 0.0], [-1.2e154, 0.0], [0.0, 1.0]]), method="sqeuclidean")
     for scale in (1e150, 1e-150):
         scaled = rdm(x * scale, method="sqeuclidean").values
         expected = rdm(x, method="sqeuclidean").values * scale**2

@@ -49,6 +49,30 @@ def test_joint_classes_number_the_combinations():
     assert joint_classes([Feature("amount", "continuous", rng.normal(size=50))]) is None
 
 
+def test_combinations_of_many_classes_are_renumbered_before_they_overflow():
+    first = Feature("first", "categorical", np.arange(50))
+    others = [Feature(f"f{i}", "binary", np.arange(50) % 2) for i in range(70)]
+    assert joint_classes([first, *others]).tolist() == list(range(50))
+
+
+def test_constant_means_over_stimuli():
+    held = Feature("f", "binary", np.array([[0, 0, 0], [1, 1, 1]]), outer=("token",))
+    turns = Feature("f", "binary", np.array([[0, 1, 0], [0, 1, 0]]), outer=("token",))
+    assert held.constant and not turns.constant
+
+
+def test_a_large_mean_leaves_columns_of_mean_0():
+    values = 1e12 + np.random.default_rng(0).normal(size=N)
+    columns = designs([Feature("f", "continuous", values)], np.arange(N)).columns
+    assert abs(columns.mean()) < 1e-14
+    np.testing.assert_allclose((columns**2).mean(), 1, rtol=1e-14)
+
+
+def test_a_column_that_varies_by_rounding_is_none():
+    values = np.where(np.arange(N) % 3, 0.3, 0.1 + 0.2)
+    assert designs([Feature("f", "continuous", values)], np.arange(N)).columns.shape == (N, 0)
+
+
 def tokens():
     """Activations at three tokens, and features of the stimulus, of the token, and vectors."""
     rng = np.random.default_rng(0)

@@ -61,6 +61,33 @@ def test_values_of_rsatoolbox_0_3_2(how: str, expected: list) -> None:
     np.testing.assert_allclose(estimate, expected, rtol=1e-12)
 
 
+def test_shrinkage_is_never_negative() -> None:
+    """Products without any variance: the estimated share of the diagonal is below 0."""
+    x = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])
+    estimate = covariance(residuals(x, 3), "shrinkage_diag")
+    np.testing.assert_allclose(estimate, x.T @ x / 3, rtol=1e-15)
+
+
+@pytest.mark.parametrize("noise", ["diag", "full", "shrinkage_eye", "shrinkage_diag"])
+def test_what_rounding_leaves_within_conditions_is_no_noise(
+    rng: np.random.Generator, noise: str
+) -> None:
+    values = rng.normal(size=(12, 3))
+    values[:, 1] = 0.1 * (1 + np.arange(12) // 3)  # one value for each condition
+    trials = Trials(values, np.arange(12) // 3, np.zeros(12, int), np.arange(4), np.arange(1))
+    left = within_cells(trials)
+    assert 0 < np.abs(left.values[:, 1]).max() < 1e-15  # the mean of 0.1, 0.1 and 0.1 is not 0.1
+    with pytest.raises(DataError, match="1 of 3 units vary between conditions .* infinite: 1. L"):
+        covariance(left, noise)  # type: ignore[arg-type]
+
+
+def test_a_covariance_whose_factor_is_rounding_has_no_inverse() -> None:
+    almost = np.array([[1.0, 1.0], [1.0, 1.0 + 2.0**-52]])
+    assert np.linalg.cholesky(almost)[1, 1] > 0
+    with pytest.raises(DataError, match="covariance of 2 units has no inverse"):
+        whiten(np.eye(2), almost)
+
+
 def test_shrinkage_by_its_definition(rng: np.random.Generator) -> None:
     x = rng.normal(size=(15, 6)) @ rng.normal(size=(6, 6))
     x -= x.mean(axis=0)

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 import reptools as rt
 from reptools.errors import DataError, ParameterError
 from reptools.statistics import prepare
+from reptools.statistics.blocks import Blocks
 
 
 @pytest.mark.parametrize("shape", [(40, 6), (6, 40)])
@@ -22,6 +23,16 @@ def test_against_scikit_learn(rng: np.random.Generator, shape: tuple[int, int]) 
     pca = PCA(2).fit(x)
     rest = x - pca.inverse_transform(pca.transform(x))
     np.testing.assert_allclose(prepare.drop_top(x, 2), rest, atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", ["zscore", "unit_norm", "drop_top:2", "drop_top:1,zscore"])
+def test_blocks_become_what_the_array_becomes(rng: np.random.Generator, steps: str) -> None:
+    x = rng.normal(size=(60, 6)) * [1, 2, 3, 4, 5, 6] + 10
+    blocks = Blocks(60, 6, x.dtype, lambda rows: x[rows], [0, 25, 60])
+    found = prepare.apply(blocks, prepare.check(steps))
+    together = np.concatenate([block for _, block in found])
+    np.testing.assert_allclose(together, prepare.apply(x, prepare.check(steps)), atol=1e-10)
+    assert found.dtype == together.dtype
 
 
 def test_a_dead_unit_and_a_zero_pattern_stay_zero() -> None:

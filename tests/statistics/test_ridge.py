@@ -16,9 +16,16 @@ from reptools.errors import ParameterError, StimulusError
 from reptools.statistics.blocks import Blocks
 from reptools.statistics.folds import Sampling
 from reptools.statistics.gram import centred
-from reptools.statistics.regression.nested import Nested, Outer, nested, path_errors, scored
+from reptools.statistics.regression.nested import (
+    Errors,
+    Nested,
+    Outer,
+    nested,
+    path_errors,
+    scored,
+)
 from reptools.statistics.regression.pls import Pls, components, leading
-from reptools.statistics.regression.ridge import DualRidge, PrimalRidge, cell_moments
+from reptools.statistics.regression.ridge import DualRidge, PrimalRidge, cell_moments, mean_row
 from reptools.statistics.regression.shifted_systems import Reductions, Spectrum, Tridiagonal, reduce
 
 SHAPES = ((60, 7), (60, 60), (60, 110))
@@ -264,6 +271,17 @@ def test_the_ends_of_the_range_are_counted() -> None:
     assert not scored(wide, plan).at_high.any()
 
 
+def test_an_end_counts_only_where_it_was_chosen() -> None:
+    """Errors of four options for three targets: best inside, at the low end, and at the high."""
+    squares = np.array([[5.0, 1.0, 9.0], [9.0, 3.0, 7.0], [1.0, 7.0, 5.0], [8.0, 9.0, 4.996]])
+    errors = Errors(squares, np.full(3, 10.0))
+    assert errors.ends(squares.argmin(axis=0)).tolist() == [[0, 1, 0], [0, 0, 0]]
+    assert Errors(squares, np.ones(3)).ends(squares.argmin(axis=0)).tolist() == [
+        [0, 1, 0],
+        [0, 0, 1],
+    ]
+
+
 @pytest.mark.parametrize("form", ("dual", "rows", "moments"))
 def test_what_stays_the_same_over_the_test_stimuli_has_no_correlation(form: str) -> None:
     """Up to the rounding of either form: of one constant target, or of all where x stands still."""
@@ -321,8 +339,10 @@ def test_test_stimuli_choose_nothing(cv: int) -> None:
         check_no_leak(plan)
     assert sum(len(plan.outer) for plan in plans) == cv
     fits = {fit for plan in plans for outer in plan.outer for fit, _ in outer.inner}
-    expected = cv * (cv - 1) // 2 if 2 < cv <= 10 else None
-    assert expected is None or len(fits) == expected
+    pairs = 2 < cv <= 10
+    assert not pairs or len(fits) == cv * (cv - 1) // 2
+    inner = {len(outer.inner) for plan in plans for outer in plan.outer}
+    assert inner == {cv - 1 if pairs else 5}
 
 
 def test_other_folds_have_inner_folds_of_their_own() -> None:
@@ -365,8 +385,37 @@ def test_many_folds_agree_with_scikit_learn() -> None:
     x, y = problem(36, 5)
     (plan,) = nested(sampling(36, 12), choose=True)  # sums by subtraction, gathered inner folds
     found = scored(models(x, y, plan)["moments"], plan)
-    for outer, options in list(zip(plan.outer, found.options, strict=True))[::5]:
-        np.testing.assert_array_equal(options, inner_errors(x, y, plan, outer).argmin(axis=0))
+    residual = total = np.zeros(4)
+    for i, (outer, options) in enumerate(zip(plan.outer, found.options, strict=True)):
+        if i % 5 == 0:
+            np.testing.assert_array_equal(options, inner_errors(x, y, plan, outer).argmin(axis=0))
+        fit, test = plan.rows(outer.fit), plan.rows(outer.test)
+        predicted = Ridge(alpha=ALPHAS[options]).fit(x[fit], y[fit]).predict(x[test])
+        residual = residual + ((predicted - y[test]) ** 2).sum(axis=0)
+        total = total + ((y[test] - y[fit].mean(axis=0)) ** 2).sum(axis=0)
+    np.testing.assert_allclose(found.sums.r2, 1 - residual / total, rtol=1e-8)
+
+
+def test_cells_of_unequal_size(rng: np.random.Generator) -> None:
+    """Moments and means of any union of cells are those of its rows."""
+    x = rng.normal(size=(40, 3)) + np.arange(40)[:, None]
+    cuts = np.cumsum([1, 2, 3, 4, 5, 6, 7, 2, 1, 1, 1, 2])
+    cells = tuple(np.split(np.arange(40), cuts))
+    moments = cell_moments({"x": x}, Nested(cells, ()), ("x", "x"), ("x",))
+    for chosen in ((0, 6), (3, 4, 5, 12), tuple(range(1, 13)), tuple(range(13))):
+        rows = np.concatenate([cells[cell] for cell in chosen])
+        found, about = moments.of(chosen), x[rows] - x[rows].mean(axis=0)
+        np.testing.assert_allclose(moments.mean(chosen, "x"), x[rows].mean(axis=0), rtol=1e-13)
+        np.testing.assert_allclose(found.means["x"], x[rows].mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(found["x", "x"], about.T @ about, rtol=1e-10)
+        np.testing.assert_allclose(found.squares["x"], (about**2).sum(axis=0), rtol=1e-10)
+
+
+def test_the_mean_of_equal_rows_is_the_row() -> None:
+    values = np.linspace(0.1, 1, 200)
+    rows = np.broadcast_to(values, (60, 200))
+    assert (rows.mean(axis=0) != values).any()
+    assert (mean_row(rows) == values).all()
 
 
 # --- partial least squares ----------------------------------------------------------------------

@@ -124,7 +124,7 @@ def run_means(trials: Trials) -> tuple[Array, Present]:
     """Mean pattern (condition, run, unit) around the mean of each run, and which ones exist.
 
     What all conditions of a run have in common drops out of every difference, so it is taken off
-    before it can eat digits. Missing patterns are 0.
+    before it can eat digits. Patterns that do not exist hold a number that nobody looks at.
     """
     xp = array_namespace(trials.values)
     shape = (trials.conditions.size, trials.runs.size)
@@ -134,8 +134,6 @@ def run_means(trials: Trials) -> tuple[Array, Present]:
     means = xp.reshape(means, (*shape, means.shape[1]))
     counts = asarray_like(present.sum(axis=0).astype(np.float64), means)
     means = means - (xp.sum(means, axis=0) / counts[:, None])[None, :, :]
-    if not present.all():
-        means *= asarray_like(present.astype(np.float64), means)[:, :, None]
     return means, present
 
 
@@ -165,7 +163,7 @@ def crossnobis(means: Array, present: Present, /) -> Array:
     Parameters
     ----------
     means : array (condition, run, unit)
-        Mean patterns of which one noise precision N has been made the identity; 0 where missing.
+        Mean patterns of which one noise precision N has been made the identity.
     present : array of bool (condition, run)
         Which ones exist; any two conditions share two runs or more.
 
