@@ -51,11 +51,10 @@ def _held_out(x: Rows, y: Rows, folds: Folds) -> tuple[float, list[float]]:
     both = fold_moments({"x": x, "y": y}, folds, products=[("x", "y")], squares=["x", "y"])
     for fitted, tested in both:
         xp = array_namespace(fitted["x", "y"])
-        gap = {side: tested.means[side] - fitted.means[side] for side in "xy"}
-        cross = tested["x", "y"] + tested.n * gap["x"][:, None] * gap["y"][None, :]
-        product += float(xp.sum(_rotation(fitted) * cross))
+        tested = tested.about(fitted.means)
+        product += float(xp.sum(_rotation(fitted) * tested["x", "y"]))
         for i, side in enumerate("xy"):
-            norms[i] += float(xp.sum(tested.squares[side] + tested.n * gap[side] ** 2))
+            norms[i] += float(xp.sum(tested.squares[side]))
             spreads[i] += float(xp.sum(fitted.squares[side]))
     for side, norm, spread in zip("xy", norms, spreads, strict=True):
         if spread <= NOTHING_FITTED * norm:

@@ -114,14 +114,12 @@ def by_stimuli(sides: Sequence[Centred]) -> tuple[np.ndarray[Any, Any], np.ndarr
             off += (1 if rows == columns else 2) * work.tile(rows, columns)
         d = xp.stack([xp.concat(norms) for norms in work.norms])
         diagonal, squares = to_host(d @ d.T), to_host(xp.sum(d, axis=1)) / n
-    varies = squares > 0
-    squares = np.where(varies, squares, 1.0)
+    squares = np.where(squares > 0, squares, 1.0)  # plain products of such a side are 0
     scale = np.outer(squares, squares)
     plain = (off + diagonal) / scale
     if n < 4:
         return plain, np.full_like(plain, np.nan)
-    pairs = np.outer(varies, varies) * n**2 / ((n - 1) * (n - 2))
-    return plain, (off - 2 * diagonal / (n - 2)) / scale + pairs
+    return plain, (off - 2 * diagonal / (n - 2)) / scale + n**2 / ((n - 1) * (n - 2))
 
 
 def _tile_of(m: int) -> int:

@@ -237,14 +237,14 @@ def test_what_has_no_product_says_so(rng: np.random.Generator) -> None:
     """Three stimuli leave nothing to debias by, and a side without variance has no norm."""
     x, y = rng.normal(size=(2, 3, 5))
     by_units = hsic.by_units(x, y)
-    by_stimuli = hsic.by_stimuli([hsic.centred_side(side) for side in (x, y)])
+    by_stimuli = tiles.by_stimuli([tiles.centred_side(side) for side in (x, y)])
     np.testing.assert_allclose([p.plain for p in by_units], by_stimuli[0][[0, 1, 0], [0, 1, 1]])
     assert np.isnan([p.debiased for p in by_units]).all() and np.isnan(by_stimuli[1]).all()
     flat = np.full((9, 4), 0.1)
     of_flat, of_x, both = hsic.by_units(flat, rng.normal(size=(9, 3)))
     assert of_flat == both == hsic.Product(0.0, 0.0) and of_x is not None and of_x.plain > 0
-    sides = [hsic.centred_side(side) for side in (flat, rng.normal(size=(9, 3)))]
-    assert hsic.by_stimuli(sides)[0][0].tolist() == [0, 0]
+    sides = [tiles.centred_side(side) for side in (flat, rng.normal(size=(9, 3)))]
+    assert tiles.by_stimuli(sides)[0][0].tolist() == [0, 0]
 
 
 def test_one_batch_of_all_stimuli_is_the_whole(x: xr.DataArray, y: xr.DataArray) -> None:

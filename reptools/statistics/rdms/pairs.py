@@ -66,12 +66,13 @@ def _later(n: int) -> Rows:
 
 
 def among(n: int, rows: Rows) -> Rows:
-    """Positions of the pairs among the stimuli ``rows``, ascending, as a condensed vector of these.
+    """Positions of the pairs among the stimuli ``rows``, as a condensed vector of these.
 
     >>> import numpy as np
     >>> among(4, np.array([0, 2, 3])).tolist()  # 0-2, 0-3, 2-3
     [1, 2, 5]
     """
     first, second = np.triu_indices(rows.size, k=1)
-    low, high = rows[first], rows[second]
+    low = np.minimum(rows[first], rows[second])
+    high = np.maximum(rows[first], rows[second])
     return np.asarray(low * (2 * n - low - 1) // 2 + high - low - 1)
