@@ -21,7 +21,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -33,6 +33,20 @@ from reptools.schema import ACTIVATION, COMPONENT, DISSIMILARITY, STIMULUS
 
 Rows = np.ndarray[Any, np.dtype[np.intp]]
 KEPT = "Masked entries are missing, and no number stands for them"
+
+
+class Table(Protocol):
+    """A table with named columns, such as a DataFrame of pandas or polars."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+Named: TypeAlias = Mapping[str, Any] | xr.Dataset | xr.DataTree | Table  # arrays under names
 
 
 def read(value: Any, name: str, dims: tuple[str, ...], variable: str = ACTIVATION) -> Any:
@@ -153,7 +167,7 @@ def arranged(value: Any, name: str, *orders: tuple[str, ...], mend: str = "") ->
     )
 
 
-def entries(value: Any, name: str, dim: str = STIMULUS) -> dict[Any, Any]:
+def entries(value: Named | None, name: str, dim: str = STIMULUS) -> dict[Any, Any]:
     """Named arrays of a mapping, a Dataset or a table with named columns; none for None.
 
     Raises

@@ -34,6 +34,8 @@ def writing() -> None:
     rt.Writer("run.h5", system="toy")
     rt.Writer(Path("run.h5"), system="toy", stimulus=NAMES, features=FEATURES, steps=[0, 100])
     rt.Writer("run.h5", system="toy", features={"easy": [0, 1]}, coords={"split": ["test"] * 4})
+    rt.Writer("run.h5", system="toy", features=pd.DataFrame({"easy": [0, 1]}), coords=FEATURES)
+    rt.Writer("run.h5", system="toy", features=rt.open("other.h5")["features"].dataset)
     rt.Writer("run.h5", system="toy", units={"fc1": {"row": [0, 1]}}, dtype="float16", resume=True)
     with rt.Writer("run.h5", system="toy") as writer:
         assert_type(writer, rt.Writer)
