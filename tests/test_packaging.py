@@ -109,6 +109,24 @@ def test_what_the_requirements_need_is_pinned_too():
     assert {name for name, _ in seen} - pins().keys() == set()
 
 
+# Distributions that are imported under another name, or by xarray, which is told their name.
+IMPORTED_AS = {
+    "scikit-learn": r"(from|import) sklearn",
+    "h5netcdf": r'engine="h5netcdf"',
+    "dask": r"\.chunks(izes)?\b",
+}
+
+
+def test_what_is_declared_is_used():
+    sources = "\n".join(p.read_text("utf-8") for p in (ROOT / "reptools").rglob("*.py"))
+    declared = [*PROJECT["dependencies"]]
+    declared += [t for e, texts in EXTRAS.items() if e not in ("all", "dev", "docs") for t in texts]
+    for name in (Requirement(text).name for text in declared):
+        module = name.replace("-", "_")
+        pattern = IMPORTED_AS.get(name, rf"(from|import) {module}\b")
+        assert re.search(pattern, sources), f"{name} is declared and nothing uses it"
+
+
 def test_no_file_names_a_registry():
     stages = ("datasets", "models", "reproduction")
     folders = ("reptools", *stages, "tests", "examples", "benchmarks", "docs", ".ci")
