@@ -223,29 +223,59 @@ def test_every_operation_is_fed_by_these_files(files: Files) -> None:
         assert any(np.isfinite(one.values).any() for one in variables(result).values()), name
 
 
-@on_every_operation
+BY_ITSELF = [name for name in NAMES if not operations()[name].compares]
+PAIRED = [name for name in NAMES if operations()[name].compares]
+
+
+@pytest.mark.parametrize("name", BY_ITSELF)
 def test_layers_are_in_their_places(files: Files, name: str) -> None:
     """What was computed layer by layer is what all at once gives, and dead layers are missing."""
     operation = operations()[name]
     whole = from_python(operation, files)
-    if operation.compares or source(operation, files) == files.rdms:
-        pytest.skip("each side by itself is tested with compare")
-    with rt.open(source(operation, files)) as tree:
+    axis = "rdm" if "rdm" in whole.dims else "layer"
+    with ExitStack() as stack:
+        tree = stack.enter_context(rt.open(source(operation, files)))
         at = {"step": "last"} if source(operation, files) == files.a else {}
-        for layer in whole.layer.values.tolist():
+        more = {}
+        if operation.takes(ModelsInput):
+            more["models"] = stack.enter_context(rt.open(files.models))
+        for layer in whole[axis].values.tolist():
             alone = None
             if layer in LIVE:
-                alone = rt.compute(name, tree, layers=layer, at=at)
+                alone = rt.compute(name, tree, layers=layer, at=at, **more)
             for key, one in variables(whole).items():
-                here = one.sel(layer=layer)
+                here = one.sel({axis: layer})
                 if alone is None:
                     assert name in DEAD_HAVE_VALUES or np.isnan(here.values).all(), layer
                     continue
-                expected = variables(alone)[key].sel(layer=layer)
+                expected = variables(alone)[key].sel({axis: layer})
                 cut = {d: slice(0, n) for d, n in expected.sizes.items()}
                 np.testing.assert_array_equal(here.isel(cut).values, expected.values)
                 rest = here.values.size - expected.values.size
                 assert np.isnan(here.values).sum() == np.isnan(expected.values).sum() + rest
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_pairs_are_in_their_places(files: Files, name: str) -> None:
+    """Every cell of a grid is what a call with these two sides gives."""
+    operation = operations()[name]
+    whole = from_python(operation, files)
+    with rt.open(files.a) as a, rt.open(files.b) as b, rt.open(files.rdms) as rdms:
+        of_rdms = source(operation, files) == files.rdms
+        for x in whole.x.values.tolist():
+            for y in whole.y.values.tolist():
+                if of_rdms:
+                    sides = [rdms[f"rdms/{one}"].dissimilarity for one in (x, y)]
+                else:
+                    sides = [
+                        tree[f"layers/{one}"].activation.isel(step=-1)
+                        for tree, one in ((a, x), (b, y))
+                    ]
+                expected = operation.public(*sides)
+                found = whole.sel(x=x, y=y)
+                np.testing.assert_allclose(found.values, expected.values, rtol=1e-9, atol=1e-12)
+                live = x in LIVE and y in LIVE
+                assert np.isfinite(expected.values).any() == live, (x, y)
 
 
 # of a layer in which nothing varies, these say what it is

@@ -39,7 +39,7 @@ def run() -> None:
     with streams.checked():
         with _one_line_warnings():
             app = build_app()
-        app()
+        app(prog_name="reptools")  # also where it is started by python -m
 
 
 def build_app() -> typer.Typer:

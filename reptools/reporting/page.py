@@ -61,8 +61,8 @@ class Page:
 
     Examples
     --------
-    >>> from reptools import report
-    >>> page = report.Page("Two layers", summary="A first look.")
+    >>> from reptools.reporting import Page
+    >>> page = Page("Two layers", summary="A first look.")
     >>> page.section("Scores", "Higher is more alike.")
     >>> page.table([{"layer": "fc1", "cka": 0.91}, {"layer": "fc2", "cka": 0.52}], "Linear CKA.")
     >>> page.write("page.html").name

@@ -15,6 +15,7 @@ from reptools.engine.inputs import FEATURE, ActivationsInput, FeaturesInput
 from reptools.engine.loops import Asked, Compared, asked, compared, gathered, over_sites
 from reptools.engine.operation import Operation
 from reptools.engine.systems import Site
+from reptools.engine.table import by_layer
 from reptools.entering.labels import REPETITION
 from reptools.interventions.readout import readout
 from reptools.interventions.shared.inputs import ReadoutInput
@@ -150,7 +151,7 @@ def _rows(operation: Operation, result: xr.DataArray | xr.Dataset) -> list[dict[
     """A row for each layer, with features side by side; own dimensions further down as rows."""
     if isinstance(result, xr.Dataset):
         return [
-            row | {"quantity": str(name)}
+            {"layer": row["layer"], "quantity": str(name), **row}
             for name, one in result.data_vars.items()
             for row in _rows(operation, one)
         ]
@@ -299,16 +300,34 @@ def _worth_saying(option: str, value: Any) -> bool:
     return option not in COMMON and not option.endswith("seed") and value is not None
 
 
+def _said(value: Any, limit: int = 6) -> str:
+    """An option in a caption: of many values the first ones and the last."""
+    if not isinstance(value, list):
+        return str(value)
+    shown = [*map(str, value[:3]), "...", str(value[-1])] if len(value) > limit else value
+    return ", ".join(map(str, shown))
+
+
 def _caption(
     operation: Operation, result: xr.DataArray | xr.Dataset, averaged: Sequence[str]
 ) -> str:
     """Estimator, folds, options, stimuli, and how to read the numbers."""
     attrs = result.attrs
-    options = json.loads(attrs["params"])
-    named = [f"{k} {v}" for k, v in options.items() if _worth_saying(k, v)]
-    parts = [] if attrs["estimator"] == "plug-in" else [attrs["estimator"]]
-    parts += named + ([attrs["cv"]] if "cv" in attrs else [])
-    parts.append(f"{attrs['n_stimuli']} stimuli")
+    every = [json.loads(one) for one in (by_layer(result, "params") or {}).values()]
+    options = every[0] if every else json.loads(attrs["params"])
+    named = [
+        f"{k} {_said(v)}" if all(one[k] == v for one in every) else f"{k} by layer"
+        for k, v in options.items()
+        if _worth_saying(k, v)
+    ]
+    facts = {
+        key: "by layer" if by_layer(result, key) else str(attrs[key])
+        for key in ("estimator", "cv", "n_stimuli")
+        if key in attrs
+    }
+    parts = [] if facts["estimator"] == "plug-in" else [facts["estimator"]]
+    parts += named + ([facts["cv"]] if "cv" in facts else [])
+    parts.append(f"stimuli {n}" if (n := facts["n_stimuli"]) == "by layer" else f"{n} stimuli")
     rest = [f"live {dim}s" if dim == schema.UNIT else dim for dim in averaged]
     parts += [f"mean over {joined(rest)}"] if rest else []
     low, high = operation.bounds

@@ -26,7 +26,7 @@ FEW = 64  # rows that tell of nearly all units that they vary
 def rounding(dtype: Any) -> float:
     """Share of a number that is rounding; 0 unless it is float32 or float64, of any library.
 
-    >>> rounding(np.dtype(np.float64)) == 8 * np.finfo(np.float64).eps
+    >>> bool(rounding(np.dtype(np.float64)) == 8 * np.finfo(np.float64).eps)
     True
     """
     return ROUNDED * EPS.get(str(dtype).rpartition(".")[2], 0.0)

@@ -57,13 +57,12 @@ def open(path: Files) -> xr.DataTree:
 
     Examples
     --------
-    >>> import tempfile, numpy as np
-    >>> from reptools.store import Writer, open
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> with Writer(folder.name + "/run.h5", system="v1", stimulus=["a", "b"]) as w:
+    >>> import numpy as np
+    >>> import reptools as rt
+    >>> with rt.Writer("run.h5", system="v1", stimulus=["a", "b"]) as w:
     ...     w.append({"fc": np.eye(2)})
     2
-    >>> with open(folder.name + "/run.h5") as tree:
+    >>> with rt.open("run.h5") as tree:
     ...     print(tree["layers/fc"].activation.values)
     [[1. 0.]
      [0. 1.]]
