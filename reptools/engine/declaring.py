@@ -115,7 +115,7 @@ def metric(
     function : callable
         Of bare arrays, its inputs positional (x, y, features, target, rdm, models, a, b), its
         options by keyword, annotated, each with a default. It returns the score, or a
-        :class:`~reptools.engine.operation.Score`. It may ask for ``context``, which has the folds
+        ``Score`` (``reptools.engine.operation``). It may ask for ``context``, which has the folds
         where the signature has ``cv``, ``groups`` and ``seed``.
     better : {"higher", "lower", "neither"}
         Which direction means more alike, better explained or better read out.
