@@ -211,7 +211,7 @@ def _grid_row(count: int, n: int, p: int, dtype: str) -> Row:
         limit=Contender(f"{2 * count} SYRKs", bare_grid, target=1.25),
         peers=(Contender("pytorch-cka", pytorch_cka_grid, "torch", target=2),),
         tolerance=1e-4 if dtype == "float32" else 1e-9,
-        bound="layers that are centred anew for every tile, and products between all Grams",
+        bound="passes that centre and check the layers, and products between all Grams",
     )
 
 

@@ -67,6 +67,25 @@ def test_a_mean_is_kept_only_where_it_can_be_felt(
     assert np.abs(left).max() < 1e-6
 
 
+@pytest.mark.parametrize(("offset", "as_given"), [(0.0, True), (0.9, True), (1.2, False)])
+def test_a_small_mean_is_taken_off_the_grams(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, offset: float, as_given: bool
+) -> None:
+    """Float32 loses no digit that counts, up to where the mean is as large as the spread."""
+    monkeypatch.setattr("reptools.statistics.moments.SMALL", 0)
+    common = rng.normal(size=(600, 300))
+    xs = [(common + rng.normal(size=(600, 300))) / 2**0.5 + offset for _ in range(2)]
+    exact = products(xs)
+    single = [x.astype("float32") for x in xs]
+    for side in map(tiles.centred_side, single):
+        assert side.dtype == np.float32
+        assert (side.offsets is not None) == as_given
+    for found, right in zip(products(single), exact, strict=True):
+        assert found == pytest.approx(right, rel=1e-5)
+    assert exact[0] == pytest.approx(whole(xs), rel=1e-12)
+    assert tiles.centred_side(single[0][:, ::2]).offsets is None
+
+
 def test_inputs_that_are_not_contiguous(rng: np.random.Generator) -> None:
     x = rng.normal(size=(23, 40))
     expected = products([x[:, ::2].copy(), x[:, 1::2].copy()])
