@@ -58,9 +58,7 @@ class Folds:
     def complementary(self) -> bool:
         """Whether every stimulus in use is tested once and fitted in all other folds."""
         tested = np.sort(np.concatenate([test for _, test in self.pairs]))
-        return len(self.pairs) > 1 and all(
-            np.array_equal(np.sort(np.concatenate(pair)), tested) for pair in self.pairs
-        )
+        return all(np.array_equal(np.sort(np.concatenate(pair)), tested) for pair in self.pairs)
 
     def parts(self, n: int) -> Parts:
         """As few parts of ``n`` rows as sums over them need.
@@ -125,7 +123,6 @@ class Sampling:
             self,
             cv=min(k, available),
             labels=self.labels[rows],
-            split=None,
             groups=groups,
             time=None if self.time is None else self.time[rows],
         )
@@ -294,7 +291,7 @@ def hash_rank(labels: Labels, seed: int) -> Rows:
     names = labels.tolist()
     # one call asks again for every layer, and a script for the same stimuli again and again
     plain = labels.dtype.kind in "iuU" and len(names) <= CACHED
-    known = _digests(tuple(names), seed, labels.dtype.kind) if plain else _digested(names, seed)
+    known = _digests(tuple(names), seed) if plain else _digested(names, seed)
     rank = np.empty(len(labels), dtype=np.intp)
     # the label itself breaks the (practically impossible) tie of two digests
     rank[np.lexsort((labels, known))] = np.arange(len(labels))
@@ -309,8 +306,8 @@ def _digested(labels: Iterable[Any], seed: int) -> Digests:
 
 
 @lru_cache(maxsize=8)
-def _digests(labels: tuple[Any, ...], seed: int, kind: str) -> Digests:
-    """Kept; ``kind`` of dtype tells apart labels that are equal and of different text."""
+def _digests(labels: tuple[Any, ...], seed: int) -> Digests:
+    """Kept: integers that are equal have one text, and no text equals an integer."""
     digests = _digested(labels, seed)
     digests.flags.writeable = False
     return digests

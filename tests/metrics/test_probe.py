@@ -282,6 +282,20 @@ def test_a_unit_that_is_constant_in_the_fit_rows_carries_no_weight():
 # --- what cannot be scored ----------------------------------------------------------------------
 
 
+def test_a_class_may_be_missing_from_test_rows_only():
+    x, _ = planted()
+    split = np.array(["validation", "test"])[np.arange(len(x)) % 2]
+    x = x.assign_coords(split=("stimulus", split))
+    bit = np.array(["a", "b"])[np.arange(len(x)) // 2 % 2]
+    for where in ("validation", "test"):
+        rare = np.where((np.arange(len(x)) // 10 == 3) & (split == where), "c", bit)
+        if where == "validation":
+            assert probe(x, feature(rare, x), cv="split").chance == pytest.approx(1 / 3)
+            continue
+        with pytest.raises(FeatureError, match="the fit rows of fold 0 .* lack the classes 'c'"):
+            probe(x, feature(rare, x), cv="split")
+
+
 def test_a_class_missing_from_fit_rows_is_an_error_by_name():
     x, features = planted()
     rare = np.where(np.arange(len(x)) == 7, "rare", features["shape"].values)
@@ -568,6 +582,12 @@ def test_control_is_missing_with_a_warning_where_types_do_not_recur():
             result = probe(alone, target, **options)
         assert result.control_selectivity.isnull() and result.control_accuracy.isnull()
         assert result.accuracy.notnull()
+    # half of what is tested recurs, and most must
+    split, word = np.repeat(["validation", "test"], 20), np.repeat(["a", "a", "a", "b"], 10)
+    half = activations(x.values[:40], word=word, split=split)
+    with pytest.warns(ReptoolsWarning, match="missing.* 50% of its test stimuli"):
+        result = probe(half, feature(np.arange(40) % 2, half), control="word", cv="split")
+    assert result.control_selectivity.isnull()
     amounts = {"noun": target, "size": feature(x.values[:, 0], x)}
     mixed = probe(x, amounts, control="word")
     assert mixed.control_selectivity.isnull().values.tolist() == [False, True]

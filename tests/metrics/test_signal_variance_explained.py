@@ -28,10 +28,13 @@ def test_products_across_repetitions_equal_a_loop_over_pairs():
     values, folds = x.values, folds_of(x, 5)
     for name, feature_values in features.items():
         design = columns(feature_values.values)
-        explained = total = 0.0
+        explained = total = power = 0.0
         for a in range(3):
             for b in range(3):
-                for fit, test in folds if a != b else []:
+                for fit, test in folds:
+                    if a == b:
+                        power += ((values[a][test] - values[a][fit].mean(axis=0)) ** 2).sum()
+                        continue
                     fits = [LinearRegression().fit(design[fit], values[i][fit]) for i in (a, b)]
                     means = [values[i][fit].mean(axis=0) for i in (a, b)]
                     ya, yb = (f.predict(design[test]) - m for f, m in zip(fits, means, strict=True))
@@ -41,6 +44,7 @@ def test_products_across_repetitions_equal_a_loop_over_pairs():
         one = result.sel(feature=name)
         assert one.item() == pytest.approx(explained / total, abs=1e-10)
         assert one.total.item() == pytest.approx(total / 6 / 200, rel=1e-10)
+        assert one.reliability.item() == pytest.approx(total / 6 / (power / 3), rel=1e-10)
 
 
 def test_equal_repetitions_give_the_plain_score():

@@ -61,6 +61,12 @@ def test_groups_stay_whole_and_balanced() -> None:
     assert "whole run" in folds.description
 
 
+def test_large_groups_are_dealt_first() -> None:
+    groups = np.repeat(np.arange(9), [1, 1, 1, 1, 1, 1, 4, 8, 12])
+    folds = Sampling(3, 0, LABELS, groups=groups).folds()
+    assert sorted(len(test) for _, test in folds) == [9, 9, 12]
+
+
 def test_time_is_cut_into_blocks() -> None:
     time = np.random.default_rng(3).permutation(30)
     for _, test in Sampling(3, 0, LABELS, time=time).folds():

@@ -121,7 +121,8 @@ class LinearSide:
             return np.ones(self.width)
         xp = array_namespace(self.x)
         largest = to_host(xp.max(xp.abs(self.x), axis=0))
-        return np.where(largest > 0, np.ldexp(1.0, np.frexp(largest)[1]), 1.0)
+        scale: Values = np.ldexp(1.0, np.frexp(largest)[1])  # 1 for a unit that is 0
+        return scale
 
     @cached_property
     def targets(self) -> Rows:
