@@ -313,6 +313,18 @@ def test_other_libraries_and_blocks(
         assert bare(name, *inputs, cv, **options) == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_unit_that_rests_in_the_fit_of_one_fold_counts_in_blocks_too(
+    rng: np.random.Generator,
+) -> None:
+    """The mean variance is that of the units that vary at all, in memory and in blocks."""
+    x, y = related(rng, (40, 6), 0.3), related(rng, (40, 4), 0.3)
+    x[:, 2] = 0.0
+    test = in_folds(40, 5).folds().pairs[3][1]
+    x[test, 2] = rng.normal(size=test.size)  # so that the fit of fold 3 sees nothing of it
+    expected = bare("cca", x, y, regularization=0.5)
+    assert bare("cca", in_blocks(x), y, regularization=0.5) == pytest.approx(expected, abs=1e-12)
+
+
 def test_dask_is_read_in_blocks(rng: np.random.Generator) -> None:
     pytest.importorskip("dask")
     x, y = labelled(related(rng, (40, 6))), labelled(related(rng, (40, 4)))

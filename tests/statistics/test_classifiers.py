@@ -190,6 +190,24 @@ def test_shrinkage_is_that_of_scikit_learn(shape):
         assert discriminants.ledoit_wolf(x, products)[0] == pytest.approx(expected, abs=1e-12)
 
 
+def test_shrinkage_ends_at_one():
+    """Where chance explains more than there is of differences between the variances."""
+    draws = np.random.default_rng(0).normal(size=(200, 6, 4))
+    shares = [discriminants.ledoit_wolf(x, x.T @ x)[0] for x in draws]
+    expected = [ledoit_wolf(x, assume_centered=True)[1] for x in draws]
+    np.testing.assert_allclose(shares, expected, rtol=1e-12)
+    assert max(shares) == 1 > min(shares)
+
+
+def test_ridge_without_a_penalty_takes_units_that_are_one():
+    """Least squares, as far as rounding lets it: no factorisation fails."""
+    x = np.repeat(np.random.default_rng(0).normal(size=(30, 2)), 2, axis=1)
+    x -= x.mean(axis=0)
+    y = x[:, :1] + 2 * x[:, 2:3]
+    ((coefficients, _),) = discriminants.ridge(x, [y], [1e-300])
+    np.testing.assert_allclose(x @ coefficients.T, y, atol=1e-9)
+
+
 def test_lda_without_spread_within_classes_still_tells_them_apart():
     codes = np.arange(20) % 2
     x = 3 + np.outer(codes, [1.0, -2.0, 0.5])

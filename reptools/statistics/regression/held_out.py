@@ -61,7 +61,7 @@ def _sums(residual: Array, total: Array, product: Array, predicted: Array, obser
     """One fold's sums, from products and squares about the means of the fold."""
     xp = array_namespace(total)
     # predictions that vary this much less than the truth are one number and its rounding
-    varies = (observed > 0) & (predicted > 1e-24 * observed)
+    varies = (total > 0) & (observed > 0) & (predicted > 1e-24 * observed)
     # roots first: a product of two small squares would underflow
     norm = xp.sqrt(xp.where(varies, predicted, xp.ones_like(predicted)))
     norm = norm * xp.sqrt(xp.where(varies, observed, xp.ones_like(observed)))
