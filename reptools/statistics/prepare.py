@@ -10,7 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, divisor, float64, matmul
+from reptools.arrays import (
+    Array,
+    array_namespace,
+    columns_of,
+    divisor,
+    float64,
+    matmul,
+    rows_of,
+    to_host,
+)
 from reptools.errors import DataError, ParameterError
 from reptools.statistics.blocks import Blocks, Rows
 from reptools.statistics.gram import centred
@@ -57,11 +66,12 @@ def _normed(x: Array, axis: int) -> tuple[Array, Array]:
     xp = array_namespace(x)
     with np.errstate(over="ignore", under="ignore"):  # looked at in the next lines
         squares = xp.sum(x**2, axis=axis, keepdims=True)
-    out = (squares < SMALLEST) | (squares > LARGEST)
-    if bool(xp.any(out)):
-        largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
-        if bool(xp.any(out & (largest > 0))):
-            x = x / divisor(largest)
+    out = to_host((squares < SMALLEST) | (squares > LARGEST))
+    if out.any():
+        chosen = np.flatnonzero(out)
+        few = columns_of(x, chosen) if axis == 0 else rows_of(x, chosen)
+        if bool(xp.any(few != 0)):  # others than dead units
+            x = x / divisor(xp.max(xp.abs(x), axis=axis, keepdims=True))
             squares = xp.sum(x**2, axis=axis, keepdims=True)
     return x, xp.sqrt(divisor(squares))
 
