@@ -24,6 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 STAMP = "reptools.stamp"  # in the environment: what it was installed from
 
+PROCESSES = 4  # of the tests: each loads torch, xarray and the rest, so more of them gain little
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # for processes that share cores: threads wait for others
+
 # What `import reptools` must leave alone: slow to load, or an optional extra.
 HEAVY = ("torch", "sklearn", "scipy.stats", "typer", "rich", "matplotlib", "jinja2", "dask")
 
@@ -48,9 +51,10 @@ def say(message: str) -> None:
     print(f"dev.py: {message}", flush=True)
 
 
-def run(command: Sequence[str | Path], cwd: Path = ROOT) -> int:
-    """Run a command with its output streamed, and return its exit code."""
-    return subprocess.run([str(part) for part in command], cwd=cwd, check=False).returncode
+def run(command: Sequence[str | Path], cwd: Path = ROOT, **more: str) -> int:
+    """Run a command with its output streamed and ``more`` variables, and return its exit code."""
+    words = [str(part) for part in command]
+    return subprocess.run(words, cwd=cwd, env=os.environ | more, check=False).returncode
 
 
 # ---------------------------------------------------------------------- the environment
@@ -122,8 +126,13 @@ def reproduce(python: Path, args: Sequence[str] = ()) -> int:
 
 
 def test(python: Path, args: Sequence[str] = ()) -> int:
-    """Run the tests; takes the options of pytest."""
-    return run([python, "-m", "pytest", *args])
+    """Run the tests, a process for each core; takes the options of pytest (-n 0: one process)."""
+    return run([python, "-m", "pytest", *processes(), *args], **ONE_THREAD)
+
+
+def processes() -> list[str]:
+    """Options of pytest that keep every core busy."""
+    return ["-n", str(min(os.cpu_count() or 1, PROCESSES)), "--dist", "worksteal"]
 
 
 def lint(python: Path, args: Sequence[str] = ()) -> int:

@@ -181,3 +181,13 @@ def test_options_are_passed_on(tmp_path, monkeypatch):
     monkeypatch.setitem(dev.COMMANDS, "demo", lambda python, args: seen.append((python, args)) or 7)
     assert dev.main(["--venv", str(tmp_path), "demo", "--fast", "--out", "x"]) == 7
     assert seen == [(tmp_path / "python", ["--fast", "--out", "x"])]
+
+
+def test_the_tests_keep_every_core_busy_unless_told_otherwise(monkeypatch):
+    seen = []
+    monkeypatch.setattr(dev, "run", lambda command, **more: seen.append((command, more)) or 0)
+    monkeypatch.setattr(dev.os, "cpu_count", lambda: 2)
+    assert dev.test(Path("python"), ["-n", "0"]) == 0
+    ((command, more),) = seen
+    assert command[2:5] == ["pytest", "-n", "2"] and command[-2:] == ["-n", "0"]
+    assert more == {"OMP_NUM_THREADS": "1"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import dev
 from tests.everywhere.checks import Check, NotHereError, Place
 
 # name for OPENBLAS_CORETYPE -> what it calls itself. OpenBLAS ignores a name that it does not
@@ -28,6 +29,8 @@ NUMERIC = (
     "README.md",
 )
 
+SUITE = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p"]  # and a plugin
+
 PROBE = """
 import numpy, scipy.linalg, threadpoolctl
 for dtype in "fd":
@@ -48,7 +51,7 @@ def checks() -> list[Check]:
         )
         for kernel in KERNELS
         for threads in THREADS
-    ]
+    ] + [Check("rounding", "numeric tests, products moved by a unit in the last place", _moved)]
 
 
 def _run(place: Place, kernel: str, threads: int) -> str:
@@ -66,6 +69,10 @@ def _run(place: Place, kernel: str, threads: int) -> str:
         "REPTOOLS_BLAS": f"{KERNELS[kernel]} {number}",
         "PYTHONPATH": "",  # the clone is where python -m pytest starts
     }
-    options = ["-q", "-p", "no:cacheprovider", "-p", "tests.everywhere.asserting"]
-    place.run([sys.executable, "-m", "pytest", *options, *NUMERIC], env=env)
+    place.run([*SUITE, "tests.everywhere.asserting", *NUMERIC], env=env)
     return f"runs {found}"
+
+
+def _moved(place: Place) -> str:
+    place.run([*SUITE, "tests.everywhere.rounding", *NUMERIC], env=dev.ONE_THREAD)
+    return "as processors that are not here may round"

@@ -79,9 +79,10 @@ class Suite:
         """Install and test."""
         python = self._installed(place)
         missing = " ".join(sorted(r.name for r in requirements(self.without)))
-        env = {"PYTHONPATH": "", "REPTOOLS_WITHOUT": missing}  # the clone is installed
+        # the clone is installed
+        env = {"PYTHONPATH": "", "REPTOOLS_WITHOUT": missing, **dev.ONE_THREAD}
         place.run([python, "-OO", "-c", "import reptools"], env=env)
-        suite = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        suite = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *dev.processes()]
         place.run([*suite, "-p", "tests.everywhere.without"] if missing else suite, env=env)
         return f"without {missing}: {last_line(place.log)}" if missing else last_line(place.log)
 

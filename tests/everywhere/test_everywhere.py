@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from tests.everywhere import asserting, clones, kernels, pythons, without
+from tests.everywhere import asserting, clones, kernels, pythons, rounding, without
 from tests.everywhere.__main__ import main, parser
 from tests.everywhere.checks import FAILED, NOT_RUN, OK, Check, CheckError, NotHereError, Place
 
@@ -122,3 +123,15 @@ def test_a_clone_holds_what_is_committed(tmp_path):
     (folder / "stale").write_text("3")
     clones.clone(source, folder)
     assert {path.name for path in folder.iterdir()} == {".git", "kept"}
+
+
+def test_products_are_moved_by_no_more_than_a_unit_in_the_last_place():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 30, 30))
+    moved = rounding.rounded(np.matmul, x, y)
+    assert (moved == rounding.rounded(np.matmul, x, y)).all() and (moved != x @ y).mean() > 0.5
+    np.testing.assert_allclose(moved, x @ y, rtol=3e-16)
+    gram = rounding.rounded(np.matmul, x, x.T)
+    assert (gram == gram.T).all() and (gram != x @ x.T).any()
+    whole = np.round(8 * x) / 4
+    np.testing.assert_array_equal(rounding.rounded(np.matmul, whole, whole), whole @ whole)
