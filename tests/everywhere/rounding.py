@@ -24,7 +24,8 @@ def rounded(product: Any, a: Any, b: Any, **options: Any) -> Any:
     if short(a) and short(b):
         return result
     values = np.asarray(result)
-    rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(values).tobytes()))
+    digits = np.ascontiguousarray(np.frexp(values)[0])  # a power of two changes none of them
+    rng = np.random.default_rng(zlib.crc32(digits.tobytes()))
     steps = rng.integers(-1, 2, values.shape).astype(values.dtype)
     if values.ndim == 2 and values.shape[0] == values.shape[1] and (values == values.T).all():
         steps = np.triu(steps) + np.triu(steps, 1).T

@@ -325,9 +325,14 @@ def _mended(patterns: Patterns, a: slice, b: slice, tile: Array, lost: float) ->
         sums = vecdot(one, one)[:, None] / 2 + vecdot(other, other)[None, :] / 2
         tile = sums - matmul(one, other.T)
     close = _close(tile, CANCELLED["float64"] * sums, a == b)
+    if a == b:
+        close = xp.triu(close)  # each pair once: kernels may sum it otherwise the other way round
     first, second = xp.nonzero(close)
     if first.shape[0]:
-        tile[close] = _subtracted(one, other, first, second) / 2
+        halves = _subtracted(one, other, first, second) / 2
+        tile[close] = halves
+        if a == b:
+            tile.T[close] = halves
     return tile
 
 
