@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from reptools.arrays import Array, array_namespace, float64
+from reptools.arrays import Array, array_namespace, float64, matmul
 from reptools.statistics.blocks import Blocks, Rows, as_blocks, together
 from reptools.statistics.moments import (
     Shifted,
@@ -194,7 +194,7 @@ def square_sum(x: Array) -> float:
     """Sum of squares of all values, summed as they are in numpy."""
     if isinstance(x, np.ndarray):
         flat = x.ravel()
-        return float(flat @ flat)
+        return float(matmul(flat, flat))
     return float(array_namespace(x).sum(x * x))
 
 

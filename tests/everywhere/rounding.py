@@ -6,7 +6,9 @@ symmetric stays so, and products of short binary fractions stay exact, as every 
 
 from __future__ import annotations
 
+import operator
 import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,3 +49,4 @@ def short(x: Any) -> bool:
 def pytest_sessionstart() -> None:
     """Put it in the place of what takes all products."""
     arrays._in_numbers = rounded
+    arrays._product = partial(rounded, operator.matmul)
