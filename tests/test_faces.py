@@ -27,6 +27,7 @@ from reptools.cli.app import build_app
 from reptools.engine.inputs import ModelsInput
 from reptools.engine.operation import Operation
 from reptools.engine.registry import operations
+from reptools.engine.table import recorded
 from reptools.errors import ReptoolsWarning
 from reptools.reporting.scores import left_out
 from reptools.reporting.systems import read_systems
@@ -165,6 +166,10 @@ def command(*args: object) -> None:
     assert ended.value.code == 0, args
 
 
+# the side that comes with a layer, and that another file gives
+OTHER_SIDE = {"effect": "changed", "probe_transfer": "y"}
+
+
 # --- what is asked -------------------------------------------------------------------------------
 
 
@@ -192,6 +197,8 @@ def from_python(operation: Operation, files: Files) -> xr.DataArray | xr.Dataset
         if operation.compares:
             return rt.compare(tree, second, metric=name, at=at)
         more = {"models": models} if operation.takes(ModelsInput) else {}
+        if name in OTHER_SIDE:
+            more[OTHER_SIDE[name]] = second
         return rt.compute(name, tree, at=at, missing="nan", **more).load()
 
 
@@ -202,6 +209,8 @@ def from_command(operation: Operation, files: Files, *more: object) -> None:
         args.append(f"{files.b}::fc1" if "unit" in operation.dims else files.b)
     if operation.takes(ModelsInput):
         args += ["--models", files.models]
+    if operation.name in OTHER_SIDE:
+        args += [f"--{OTHER_SIDE[operation.name]}", files.b]
     command(*args, *more)
 
 
@@ -213,7 +222,7 @@ def variables(result: xr.DataArray | xr.Dataset) -> dict[str, xr.DataArray]:
     """The scores of a result: one, or one for each output."""
     if isinstance(result, xr.DataArray):
         return {str(result.name): result}
-    return {str(name): one for name, one in result.data_vars.items()}
+    return {str(name): one.assign_attrs(result.attrs) for name, one in result.data_vars.items()}
 
 
 def test_every_operation_is_fed_by_these_files(files: Files) -> None:
@@ -239,6 +248,8 @@ def test_layers_are_in_their_places(files: Files, name: str) -> None:
         more = {}
         if operation.takes(ModelsInput):
             more["models"] = stack.enter_context(rt.open(files.models))
+        if name in OTHER_SIDE:
+            more[OTHER_SIDE[name]] = stack.enter_context(rt.open(files.b))
         for layer in whole[axis].values.tolist():
             alone = None
             if layer in LIVE:
@@ -345,7 +356,7 @@ def test_csv_is_what_python_gives(files: Files, name: str, tmp_path: Path) -> No
     rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     for key, one in variables(expected).items():
         mine = [row for row in rows if row["quantity"] == key]
-        assert len(mine) == one.size
+        assert len(mine) == recorded(one).sum()  # and no row for what only fills up
         labels, extras = labels_of(one), beside(one)
         places = [place_of(labels, row) for row in mine]
         assert places == sorted(set(places))  # all of them, in their order
@@ -404,8 +415,9 @@ def test_the_long_table_is_what_python_gives(
         header = lines[start].split()
         assert header[: one.ndim + 1] == [*map(str, one.dims), key]
         extras = beside(one)
-        rows = [line.split() for line in lines[start + 2 : start + 2 + one.size]]
-        for place, row in zip(np.ndindex(one.shape), rows, strict=True):
+        places = [tuple(place) for place in np.argwhere(recorded(one).reshape(one.shape)).tolist()]
+        rows = [line.split() for line in lines[start + 2 : start + 2 + len(places)]]
+        for place, row in zip(places, rows, strict=True):
             cells = dict(zip(header, row, strict=True))
             for dim, i in zip(map(str, one.dims), place, strict=True):
                 assert near(cells[dim], one[dim].values[i] if dim in one.coords else i), (row, dim)

@@ -15,7 +15,7 @@ import xarray as xr
 
 from reptools import schema
 from reptools.engine.operation import Result
-from reptools.engine.table import table
+from reptools.engine.table import recorded, table
 from reptools.errors import MissingExtraError, ParameterError, StoreError
 from reptools.provenance import now, to_json
 
@@ -178,9 +178,8 @@ def long_table(result: xr.DataArray) -> tuple[list[str], list[Row]]:
     others = [str(name) for name in result.coords if name not in dims]
     columns = [_column(result, dim) for dim in dims]
     columns += [result.values.ravel().tolist(), *(_column(result, name) for name in others)]
-    recorded = _column(result, UNITS) if UNITS in others else [1] * result.size
-    every = zip(zip(*columns, strict=True), recorded, strict=True)
-    rows: list[Row] = [row for row, n in every if n]
+    every = zip(zip(*columns, strict=True), recorded(result), strict=True)
+    rows: list[Row] = [row for row, known in every if known]
     return [*dims, str(result.name), *others], rows
 
 
@@ -219,7 +218,7 @@ def show(result: Result, *, long: bool = False) -> None:
     if isinstance(result, xr.Dataset):
         for name, one in result.data_vars.items():
             print(f"\n{name}")
-            show(one.rename(name), long=long)
+            show(one.rename(name).assign_attrs(result.attrs), long=long)
         return
     wide = None if long else wide_table(result)
     if wide is not None and fits(*wide):

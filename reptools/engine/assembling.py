@@ -22,6 +22,7 @@ from reptools.errors import DimensionError
 from reptools.statistics.varying import varying
 
 Key = tuple[str, str]  # system and layer
+PADDED = "padded"
 PER_PLACE = ("n_units", "n_dead_units")
 N_STIMULI = "n_stimuli"
 LARGE, EMPTY = 2**30, 4  # bytes, and how many times what is filled, from which padding is refused
@@ -108,10 +109,25 @@ def assembled(
     coords |= _counts(parts, lost, axes, at, leading)
     coords |= _picked(parts, places, at, leading, set(axes) | set(coords))
     attrs = _attributes(results, at, leading, coords)
+    if padded := _padded(own, axes):
+        attrs[PADDED] = json.dumps(padded)
     if wiring.outputs:
         return xr.Dataset({name: variables[name] for name in wiring.outputs}, coords, attrs)
     score = variables[SCORE]
     return xr.DataArray(score.values, coords, score.dims, name=operation.name, attrs=attrs)
+
+
+def _padded(own: Sequence[str], axes: Mapping[str, Axis]) -> dict[str, dict[str, list[int]]]:
+    """By layer, the places that it has along own dimensions of which it has some only.
+
+    So a table can tell what a layer does not have from what could not be computed.
+    """
+    found: dict[str, dict[str, list[int]]] = {}
+    for dim in own:
+        for key, places in axes[dim].places.items():
+            if places.size < axes[dim].size:
+                found.setdefault(_name(key), {})[dim] = places.tolist()
+    return found
 
 
 def _outer(parts: Mapping[Key, Part], wiring: Wiring[Any]) -> list[str]:

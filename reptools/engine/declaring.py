@@ -8,6 +8,7 @@ of bare arrays that returns the score itself will do as well.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import sys
@@ -164,8 +165,46 @@ def metric(
     1.0
     >>> forget("mean_gap")
     """
+    _refuse_wrong_facts(facts)
     declare = Declare(False, dims, extras, facts)
     return declare if function is None else declare(function)
+
+
+INVARIANCES = ("shift", "scale", "rotation", "unit_scale", "pattern_shift", "pattern_scale")
+FACTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "better": ("'higher', 'lower' or 'neither'", lambda v: v in ("higher", "lower", "neither")),
+    "bounds": ("two numbers in order, such as (0.0, 1.0)", lambda v: _in_order(v)),
+    "symmetric": ("True or False", lambda v: isinstance(v, bool)),
+    "proper": ("True or False", lambda v: isinstance(v, bool)),
+    "iterative": ("True or False", lambda v: isinstance(v, bool)),
+    "estimator": ("text", lambda v: isinstance(v, str)),
+    "invariances": (f"a tuple of {INVARIANCES}", lambda v: _among(v, INVARIANCES)),
+    "backends": (
+        "a tuple of 'numpy', 'torch' and 'dask'",
+        lambda v: _among(v, ("numpy", "torch", "dask")),
+    ),
+}
+
+
+def _in_order(value: Any) -> bool:
+    numbers = isinstance(value, tuple) and len(value) == 2
+    return numbers and all(isinstance(v, (int, float)) for v in value) and value[0] <= value[1]
+
+
+def _among(value: Any, known: tuple[str, ...]) -> bool:
+    return isinstance(value, tuple) and all(one in known for one in value)
+
+
+def _refuse_wrong_facts(facts: Mapping[str, Any]) -> None:
+    """What a declaration says of a metric is checked before it is made."""
+    for name, value in facts.items():
+        if name not in FACTS:
+            close = difflib.get_close_matches(name, [*FACTS, "dims", "extras"], n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(FACTS)}."
+            raise ParameterError(f"metric: there is no fact {name!r}. {hint}")
+        words, right = FACTS[name]
+        if not right(value):
+            raise ParameterError(f"metric: {name} must be {words}, got {value!r}. Change it.")
 
 
 def intervention(

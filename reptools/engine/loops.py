@@ -14,6 +14,7 @@ import xarray as xr
 from reptools import schema
 from reptools.engine.assembling import Part, assembled, refuse_mixed
 from reptools.engine.calling import Named, call, grid
+from reptools.engine.inputs import FeaturesInput
 from reptools.engine.operation import Operation, Result, Wiring
 from reptools.engine.registry import found_with_options
 from reptools.engine.results import params
@@ -117,8 +118,9 @@ def compute(
         Position along outer dimensions: a coordinate value, "first", "last" or "all", such as
         ``{"step": "last"}``, which is each system's own last. All positions by default.
     stimuli : {"exact", "common"}
-        Whether inputs must have the same stimuli (default), or are cut to those that all share,
-        which the result says.
+        Whether the inputs of a layer must have the same stimuli (default), or all layers of all
+        systems and their inputs are cut to those that all share, which the result says. By default
+        systems may have different stimuli where each is scored by itself; see ``n_stimuli``.
     missing : {"raise", "nan"}
         Whether a layer for which nothing can be computed is an error (default), or missing (NaN),
         with the reason in ``attrs["failures"]``.
@@ -171,6 +173,7 @@ def compute(
         if first in given:
             raise ParameterError(f"{first} is the layer of the file, and is passed as well.")
         inputs = {name: given.pop(name) for name in others if name in given}
+        _refuse_other_name(operation, given)
         systems = systems_of(tree)
         what = asked(
             operation,
@@ -182,6 +185,17 @@ def compute(
         )
         with showing(progress):
             return computed(what, Files(systems, what.layers), inputs)
+
+
+def _refuse_other_name(operation: Operation, given: Mapping[str, Any]) -> None:
+    """An input under the name that it has elsewhere, such as features= for target=."""
+    for name, kind in operation.inputs.items():
+        for other in ("features", "target"):
+            if isinstance(kind, FeaturesInput) and other in given:
+                raise ParameterError(
+                    f"there is no option {other!r}: {operation.name} takes its features as "
+                    f"{name}=. Pass {name}={given[other]!r:.40}."
+                )
 
 
 def computed(what: Asked, files: Files, inputs: Mapping[str, Any]) -> Result:
@@ -221,6 +235,8 @@ def over_sites(
     kinds = list(operation.inputs.items())
     parts: dict[tuple[str, str], Part] = {}
     failures: Failures = {}
+    common = what.stimuli == "common"
+    elsewhere = [site.data for site in sites] if common else []
     for site in track(sites, operation.name):
         try:
             values: list[Any] = [site.data]
@@ -229,8 +245,8 @@ def over_sites(
                 for name, kind in kinds[1:]
             ]
             note = {}
-            if what.stimuli == "common":
-                values, shared = common_stimuli(values)
+            if common:
+                values, shared = common_stimuli(values, elsewhere)
                 note = {"stimuli": f"common: {shared} of {site.data.sizes[schema.STIMULUS]}"}
             names = [site.said, *(name for name, _ in kinds[1:])]
             outcome = call(operation, what.wiring, what.bound, values, names)
@@ -402,6 +418,8 @@ def compared(what: Asked, x: Compared, y: Compared | None = None) -> xr.DataArra
         what.operation, what.wiring, what.bound, x.values, None if y is None else y.values
     )
     assert isinstance(result, xr.DataArray)
+    if what.stimuli == "common":
+        result.attrs["stimuli"] = f"common: {result.attrs['n_stimuli']}"
     sides = {"x": x, "y": x if y is None else y}
     picked = {
         dim: {value for side in sides.values() for value in side.at.get(dim, [None])}

@@ -72,6 +72,9 @@ class Slabs:
                 f"{side.name} has {side.n_stimuli} stimulus, and nothing varies over one. "
                 "Pass two or more."
             )
+        if isinstance(x, np.ndarray):  # the user's own memory, which no kernel may write to
+            x = x.view()
+            x.flags.writeable = False
         varying = Varying(rounding(x.dtype))
         with placing(side, index):
             x = prepare.apply(x, self.steps)

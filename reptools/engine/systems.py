@@ -291,15 +291,17 @@ def _refuse_nothing(files: Files, group: str) -> None:
     )
 
 
-def common_stimuli(values: Sequence[Any]) -> tuple[list[Any], int]:
+def common_stimuli(values: Sequence[Any], elsewhere: Sequence[Any] = ()) -> tuple[list[Any], int]:
     """Labelled values cut to the stimuli that all of them share, and how many these are.
+
+    ``elsewhere`` must have them too: the layers of the other systems.
 
     Raises
     ------
     ParameterError
         One has no labels, or none is shared.
     """
-    labels = [_labels_of(value) for value in values]
+    labels = [_labels_of(value) for value in (*values, *elsewhere)]
     if any(one is None for one in labels):
         raise ParameterError(
             "stimuli='common' matches stimuli by label, and an input has none. Label it with a "

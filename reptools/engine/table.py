@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from reptools.engine.assembling import PADDED
 from reptools.errors import ParameterError, naming
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 SIDES = [f"{name}{side}" for side in ("", "_x", "_y") for name in ("n_units", "n_dead_units")]
 COUNTS = (*SIDES, "n_stimuli")
-OWN = ("metric", "quantity", "estimate", "estimator", "cv", "params")
+OWN = ("metric", "quantity", "estimate", "estimator", "cv", "stimuli", "params")
 AXES = ("system", "layer", "rdm")
-FACTS = ("estimator", "cv", "params")
+FACTS = ("estimator", "cv", "stimuli", "params")
 
 
 def table(result: xr.DataArray | xr.Dataset, /) -> pd.DataFrame:
@@ -38,7 +39,7 @@ def table(result: xr.DataArray | xr.Dataset, /) -> pd.DataFrame:
         The dimensions in order (a position where one has no labels), ``metric``, ``quantity`` (the
         variable of a Dataset, else the name of the metric), ``estimate``, what came with the score
         and every other coordinate, ``n_units``, ``n_dead_units``, ``n_stimuli``, ``estimator``,
-        ``cv`` and ``params`` (JSON). Layers that a system does not have are left out; what could
+        ``cv`` and ``params`` (JSON). What a system or layer does not have is left out; what could
         not be computed is there as NaN.
 
     Raises
@@ -98,10 +99,35 @@ def _rows(data: xr.DataArray, quantity: str, name: str) -> pd.DataFrame:
             columns[key] = _fact(data, key)
     columns |= {key: _fact(data, key) for key in FACTS if key in data.attrs}
     frame = pd.DataFrame(columns, index=range(data.size))
-    recorded = next((key for key in ("n_units", "n_stimuli") if key in data.coords), None)
-    if recorded is not None:
-        frame = frame[frame[recorded] > 0].reset_index(drop=True)
-    return frame
+    return frame[recorded(data)].reset_index(drop=True)
+
+
+def recorded(data: xr.DataArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Of every value in order, whether there was something to compute it from.
+
+    A system may lack a layer or a step, and a layer may have fewer units than another.
+    """
+    count = next((key for key in ("n_units", "n_stimuli") if key in data.coords), None)
+    known = np.ones(data.shape, dtype=bool)
+    if count is not None:
+        known &= np.reshape(_column(data, count) > 0, data.shape)
+    axes = [dim for dim in AXES if dim in data.dims]
+    for place, dims in json.loads(data.attrs.get(PADDED, "{}")).items():
+        names = place.split("/", len(axes) - 1)
+        here = {
+            dim: np.asarray(data[dim].values == name) for dim, name in zip(axes, names, strict=True)
+        }
+        for own, places in dims.items():
+            if own in data.dims:
+                lacking = np.ones(data.sizes[own], dtype=bool)
+                lacking[places] = False
+                every = [here.get(d, lacking if d == own else None) for d in map(str, data.dims)]
+                at = [
+                    np.arange(n) if mask is None else np.flatnonzero(mask)
+                    for mask, n in zip(every, data.shape, strict=True)
+                ]
+                known[np.ix_(*at)] = False
+    return known.ravel()
 
 
 def _column(data: xr.DataArray, name: str) -> Any:

@@ -96,6 +96,8 @@ def read(value: Any, name: str, dims: tuple[str, ...], variable: str = ACTIVATIO
         raise DataError(f"{name} is made of masked arrays. {KEPT}: fill them first.")
     if isinstance(value, (list, tuple)):
         _refuse_inside(value, name)
+        if _mixes_text(value):  # numpy would write nan, 0 and None as words
+            return np.asarray(value, dtype=object)
     try:
         return to_host(value)
     except ValueError as error:  # lists of different lengths
@@ -188,6 +190,12 @@ def entries(value: Named | None, name: str, dim: str = STIMULUS) -> dict[Any, An
     raise ParameterError(
         f"{name} is a {type(value).__name__}, without names. Pass a mapping of names to arrays."
     )
+
+
+def _mixes_text(values: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether text stands beside what is none."""
+    text = sum(isinstance(item, str) for item in values)
+    return 0 < text < len(values)
 
 
 def is_pandas(value: Any, *kinds: str) -> bool:

@@ -36,7 +36,7 @@ def number(values: Array, dtype: str, what: str) -> Array:
     except FloatingPointError:
         largest = float(np.nanmax(np.abs(values)))
         raise ParameterError(
-            f"{what} reaches {largest:.4g}, too large for {dtype}. Pass dtype='float32'."
+            f"{what} reaches {largest:.4g}, too large for {dtype}. {_wider(dtype)}"
         ) from None
     if values.dtype.kind in "iu":
         _refuse_merged(values, stored, dtype, what)
@@ -325,3 +325,9 @@ def line_up(pieces: dict[str, Piece], labels: Array, *, named: bool) -> dict[str
             f"so the order of {bare} cannot be known. Label it too, or pass stimulus=."
         )
     return found
+
+
+def _wider(dtype: Any) -> str:
+    """What holds larger numbers than a number type."""
+    wider = {"float16": "float32", "float32": "float64"}.get(np.dtype(dtype).name)
+    return f"Pass dtype={wider!r}." if wider else "Divide the values by a scale."

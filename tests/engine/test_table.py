@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,7 @@ def test_every_row_is_a_value_of_the_result(tree: xr.DataTree) -> None:
 def test_missing_values_stay_where_something_was_recorded(tree: xr.DataTree) -> None:
     result = rt.compute("pca_spectrum", tree)
     table = rt.table(result)
-    assert len(table) == 3 * 6  # padded to the six components of fc2
-    short = table[(table.layer == "fc1") & (table.component > 4)]
-    assert len(short) == 2 * 2 and short.estimate.isnull().all()
+    assert len(table) == 2 * 4 + 6  # what the result is padded by is no row
     assert table[table.layer == "fc2"].estimate.notnull().all()
 
 
@@ -126,3 +125,19 @@ def test_what_is_no_result_is_refused() -> None:
     odd = xr.DataArray([1.0], {"metric": ["a"]}, name="score")
     with pytest.raises(ParameterError, match="table: 'metric' is a coordinate of the result"):
         rt.table(odd)
+
+
+def test_units_that_a_layer_does_not_have_are_no_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, widths in {"a": (3, 5), "b": (4, 2)}.items():
+        with rt.Writer(tmp_path / f"{name}.h5", system=name, stimulus=range(12)) as file:
+            layers = {f"fc{i}": rng.normal(size=(12, width)) for i, width in enumerate(widths)}
+            layers["fc0"][:, 0] = 1.0  # which could not be computed, and stays
+            file.append(layers)
+    with rt.open([tmp_path / "a.h5", tmp_path / "b.h5"]) as tree:
+        for metric, per_layer in (("lifetime_sparseness", "unit"), ("pca_spectrum", "component")):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = rt.table(rt.compute(metric, tree))
+            counts = found.groupby(["system", "layer"])[per_layer].count().to_dict()
+            assert counts == {("a", "fc0"): 3, ("a", "fc1"): 5, ("b", "fc0"): 4, ("b", "fc1"): 2}

@@ -61,8 +61,18 @@ class ActivationsInput(Input):
 
     def of_layer(self, given: Any, x: xr.DataArray, layer: str) -> Any:
         """The layer of the same name of another file; without one the layer itself, crossed."""
+        if given is None and self.whole:
+            raise ParameterError(
+                "what it changes to is missing. Pass changed=, such as what "
+                "rt.interventions.remove(x, features) gives."
+            )
         if given is None:
             outer = [dim for dim in x.dims if dim not in (schema.STIMULUS, schema.UNIT)]
+            if not outer:
+                raise ParameterError(
+                    "the other side is missing, and the layer has no dimension such as time or "
+                    "step that could be crossed with itself. Pass y=, such as an open file."
+                )
             return x.rename({dim: f"{dim}_" for dim in outer})
         if isinstance(given, xr.DataTree) and schema.LAYERS in given.children:
             known = list(given[schema.LAYERS].children)
