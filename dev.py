@@ -28,7 +28,17 @@ PROCESSES = 4  # of the tests: each loads torch, xarray and the rest, so more of
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # for processes that share cores: threads wait for others
 
 # What `import reptools` must leave alone: slow to load, or an optional extra.
-HEAVY = ("torch", "sklearn", "scipy.stats", "typer", "rich", "matplotlib", "jinja2", "dask")
+HEAVY = (
+    "torch",
+    "sklearn",
+    "scipy.optimize",
+    "scipy.stats",
+    "typer",
+    "rich",
+    "matplotlib",
+    "jinja2",
+    "dask",
+)
 
 # Run by the bare environment that holds the wheel and no extra.
 PROBE = """

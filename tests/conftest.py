@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+pytest.register_assert_rewrite("tests.laws")  # so that a law that fails shows its values
+
 
 def labelled(values: np.ndarray, *, prefix: str = "s", **coords: object) -> xr.DataArray:
     """An activation array ([step,] stimulus, unit) with string labels."""

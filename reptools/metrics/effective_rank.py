@@ -56,7 +56,7 @@ def effective_rank(
     Raises
     ------
     DataError
-        A value is not finite, or no unit varies.
+        A value is not finite.
     ParameterError
         An option is unknown or has a value that is not listed above.
 

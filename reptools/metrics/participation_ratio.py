@@ -90,8 +90,8 @@ def participation_ratio(
     StimulusError
         There are fewer than 4 stimuli (biased: 2).
     DataError
-        A value is not finite, no unit varies, or all pairs of stimuli are equally alike, so that
-        the unbiased sum of squares is not above 0.
+        A value is not finite, or all pairs of stimuli are equally alike, so that the unbiased sum
+        of squares is not above 0.
     ParameterError
         An option is unknown or has a value that is not listed above.
 

@@ -86,7 +86,7 @@ def pca_spectrum(
     Raises
     ------
     DataError
-        A value is not finite, no unit varies, or the variances are beyond the range of float64.
+        A value is not finite, or the variances are beyond the range of float64.
     ParameterError
         An option is unknown or not allowed.
 

@@ -125,7 +125,7 @@ def procrustes(
     StimulusError
         The sides have different or repeated stimuli, or only one has labels.
     DataError
-        A value is not finite, or no unit varies over the stimuli of a side.
+        A value is not finite, or no unit varies over the fit stimuli of a fold.
     ParameterError
         An option is unknown or has a value that is not listed above.
 
