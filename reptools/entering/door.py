@@ -76,6 +76,8 @@ def read(value: Any, name: str, dims: tuple[str, ...], variable: str = ACTIVATIO
     if kind is np.ndarray:
         return value
     if isinstance(value, xr.DataArray):
+        if value.chunks is not None:
+            _refuse_masked_blocks(value.data, name)  # which xarray before 2026.4 keeps as they are
         return value
     if isinstance(value, (xr.DataTree, xr.Dataset)):
         return _of_group(value, name, variable)
@@ -92,8 +94,7 @@ def read(value: Any, name: str, dims: tuple[str, ...], variable: str = ACTIVATIO
         if hasattr(value, "get_mask"):
             raise DataError(f"{name} is a masked tensor. {KEPT}: fill them first.")
         return value.detach()
-    if isinstance(getattr(value, "_meta", None), np.ma.MaskedArray):  # of dask
-        raise DataError(f"{name} is made of masked arrays. {KEPT}: fill them first.")
+    _refuse_masked_blocks(value, name)
     if isinstance(value, (list, tuple)):
         _refuse_inside(value, name)
         if _mixes_text(value):  # numpy would write nan, 0 and None as words
@@ -136,6 +137,12 @@ class Part:
             return self
         values = self.values.take(rows, axis=self.dims.index(dim))
         return replace(self, values=values, labels={**self.labels, dim: labels})
+
+
+def _refuse_masked_blocks(value: Any, name: str) -> None:
+    """Refuse a dask array of masked arrays."""
+    if isinstance(getattr(value, "_meta", None), np.ma.MaskedArray):
+        raise DataError(f"{name} is made of masked arrays. {KEPT}: fill them first.")
 
 
 def arranged(value: Any, name: str, *orders: tuple[str, ...], mend: str = "") -> Part:

@@ -196,9 +196,11 @@ def test_a_mask_is_never_dropped(values: np.ndarray, array: xr.DataArray) -> Non
 def test_masks_inside_lazy_blocks_and_tensors(values: np.ndarray) -> None:
     da = pytest.importorskip("dask.array")
     blocks = da.from_array(np.ma.masked_array(values, values > 1), chunks=(6, 6), asarray=False)
-    lazy = xr.DataArray(blocks, dims=("stimulus", "unit"))  # xarray makes NaN of them
+    lazy = xr.DataArray(
+        blocks, dims=("stimulus", "unit")
+    )  # xarray from 2026.4 on makes NaN of them
     rows = int((values > 1).any(axis=1).sum())
-    with pytest.raises(DataError, match=f"x is not finite for {rows} of 24 stimuli"):
+    with pytest.raises(DataError, match=f"x is (not finite for {rows} of 24 st|made of masked)"):
         rt.total_variance(lazy)
     with pytest.raises(DataError, match="x is made of masked arrays"):
         rt.total_variance(blocks)

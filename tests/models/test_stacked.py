@@ -204,8 +204,8 @@ def test_each_epoch_shows_every_stimulus_once() -> None:
     [
         ("sgd", torch.optim.SGD, {"momentum": 0, "weight_decay": 0.1}),
         ("momentum", torch.optim.SGD, {"momentum": 0.8, "weight_decay": 0.1}),
-        ("adam", torch.optim.Adam, {"weight_decay": 0.1, "decoupled_weight_decay": False}),
-        ("adamw", torch.optim.AdamW, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+        ("adam", torch.optim.Adam, {"weight_decay": 0.1}),
+        ("adamw", torch.optim.AdamW, {"weight_decay": 0.1}),
     ],
 )
 def test_optimizers(name: str, kind: type, options: dict[str, object]) -> None:
